@@ -1,0 +1,1 @@
+"""What goes in: sound files, text, tokens, manifests, batches."""

@@ -1,0 +1,1 @@
+"""Text and reference to how good: alignment, error rates, intervals."""

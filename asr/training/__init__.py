@@ -1,0 +1,1 @@
+"""The one loop: it knows a `Task` and nothing of speech."""

@@ -1,0 +1,15 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The folder of real corpora, `$ASR_CORPORA`; tests that ask for it are skipped without it."""
+    folder = os.environ.get("ASR_CORPORA")
+    if not folder:
+        pytest.skip("set ASR_CORPORA to the folder that holds an4/, fsdd/ … to run this test")
+    return Path(folder).resolve()
