@@ -1,0 +1,143 @@
+"""Utterances to batches: length buckets, shuffled and reproducible, with little padding.
+
+The plan of an epoch is a list of batches of indices that depends on the seed and the epoch alone,
+so a training continues anywhere in it by counting what it has consumed: no sampler has a state to
+save. Audio is read by `AudioReader`, which keeps what fits of the decoded corpus in memory.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr.data.audio import read_audio
+from asr.data.manifest import Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Utterances side by side, padded.
+
+    Attributes:
+        ids: B names of the utterances.
+        waveforms: (B, N) float32 in [-1, 1], zero beyond each length.
+        waveform_lengths: (B,) int64, samples.
+        targets: (B, U) int64 tokens, zero beyond each length.
+        target_lengths: (B,) int64, tokens.
+    """
+
+    ids: tuple[str, ...]
+    waveforms: Tensor
+    waveform_lengths: Tensor
+    targets: Tensor
+    target_lengths: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        return Batch(
+            ids=self.ids,
+            waveforms=self.waveforms.to(device, non_blocking=True),
+            waveform_lengths=self.waveform_lengths.to(device, non_blocking=True),
+            targets=self.targets.to(device, non_blocking=True),
+            target_lengths=self.target_lengths.to(device, non_blocking=True),
+        )
+
+
+def collate(
+    ids: Sequence[str], waveforms: Sequence[np.ndarray], targets: Sequence[Sequence[int]]
+) -> Batch:
+    """One padded batch of B waveforms (samples,) float32 and their tokens."""
+    sizes = [len(waveform) for waveform in waveforms]
+    padded = torch.zeros(len(ids), max(sizes, default=0))
+    for row, waveform in enumerate(waveforms):
+        padded[row, : sizes[row]] = torch.from_numpy(waveform)
+    tokens = torch.zeros(len(ids), max(map(len, targets), default=0), dtype=torch.int64)
+    for row, target in enumerate(targets):
+        tokens[row, : len(target)] = torch.tensor(target, dtype=torch.int64)
+    return Batch(
+        ids=tuple(ids),
+        waveforms=padded,
+        waveform_lengths=torch.tensor(sizes, dtype=torch.int64),
+        targets=tokens,
+        target_lengths=torch.tensor([len(target) for target in targets], dtype=torch.int64),
+    )
+
+
+def plan_batches(
+    durations: Sequence[float], *, batch_seconds: float, seed: int, epoch: int
+) -> list[list[int]]:
+    """The batches of one epoch: every index once, similar lengths together, in random order.
+
+    The utterances are sorted by a slightly disturbed length (so that batches differ from epoch to
+    epoch), cut into batches whose padded size stays within `batch_seconds`, and the batches are
+    shuffled. An utterance longer than `batch_seconds` is a batch of its own.
+
+    Args:
+        durations: seconds of every utterance.
+        batch_seconds: most seconds in a batch, padding included.
+        seed: of the training.
+        epoch: from 0.
+    """
+    if not batch_seconds > 0:
+        raise ValueError(f"batch_seconds must be positive, got {batch_seconds}")
+    random = np.random.default_rng((seed, epoch))
+    lengths = np.asarray(durations, dtype=np.float64)
+    # 1 % of disturbance swaps neighbours and costs next to no padding.
+    disturbed = lengths * random.uniform(0.99, 1.01, size=len(lengths))
+    batches: list[list[int]] = []
+    current: list[int] = []
+    longest = 0.0
+    for index in np.argsort(disturbed, kind="stable"):
+        longest = max(longest, lengths[index])
+        if current and longest * (len(current) + 1) > batch_seconds:
+            batches.append(current)
+            current, longest = [], lengths[index]
+        current.append(int(index))
+    if current:
+        batches.append(current)
+    return [batches[position] for position in random.permutation(len(batches))]
+
+
+def padding_share(durations: Sequence[float], batches: Sequence[Sequence[int]]) -> float:
+    """The share of padding in all frames of the batches, 0 to 1."""
+    padded = sum(max(durations[i] for i in batch) * len(batch) for batch in batches)
+    return 1.0 - sum(durations[i] for batch in batches for i in batch) / padded if padded else 0.0
+
+
+class AudioReader:
+    """Reads utterances as mono waveforms and keeps the first `cache_bytes` of them in memory.
+
+    Nothing is ever evicted: an epoch visits every utterance once, and for such a cycle the first
+    that fit are as good as any others. Safe to call from several threads.
+    """
+
+    def __init__(self, sample_rate: int, cache_bytes: int) -> None:
+        self._sample_rate = sample_rate
+        self._free_bytes = cache_bytes
+        self._cache: dict[str, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def read(self, utterance: Utterance) -> np.ndarray:
+        """The waveform (samples,) float32 of an utterance; do not write into it.
+
+        Raises:
+            AudioError: the file cannot be used.
+        """
+        cached = self._cache.get(utterance.id)
+        if cached is not None:
+            return cached
+        whole = utterance.offset == 0
+        waveform = read_audio(
+            utterance.audio,
+            sample_rate=self._sample_rate,
+            offset=utterance.offset,
+            duration=None if whole else utterance.duration,
+        ).waveform
+        with self._lock:
+            if waveform.nbytes <= self._free_bytes and utterance.id not in self._cache:
+                self._free_bytes -= waveform.nbytes
+                self._cache[utterance.id] = waveform
+        return waveform

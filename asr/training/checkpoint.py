@@ -1,0 +1,221 @@
+"""Checkpoints from which a training continues to the bit.
+
+A checkpoint is a folder of `asr.storage`: `model.safetensors`, `optimizer.safetensors` and
+`state.json`, hashed and renamed into place. No random generator is stored, because every batch
+seeds its own (`batch_seed`), and no sampler, because the plan of an epoch is a function of the
+epoch: the position in it is enough.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asr.errors import ModelError, shown
+from asr.storage import (
+    folder_writer,
+    is_valid,
+    load_tensors,
+    read_json,
+    save_tensors,
+    verify_folder,
+    write_json,
+)
+
+KEEP_LAST = 2
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """Where a training stands, besides the weights and the optimiser.
+
+    Attributes:
+        step: updates of the weights so far.
+        epoch: epochs finished and evaluated.
+        position: batches consumed in the current epoch.
+        best: the lowest monitored value so far, with its epoch; None before the first evaluation.
+        stale: evaluations in a row without improvement.
+        non_finite: batches in a row that gave no finite loss or gradient.
+        skipped: sequences of the current epoch that were left out.
+        seconds: time spent computing, over all runs.
+        fingerprints: what must not change on resuming.
+        scaler: the state of the float16 loss scaling.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    best: tuple[float, int] | None = None
+    stale: int = 0
+    non_finite: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    scaler: dict[str, float] = field(default_factory=dict)
+
+
+def batch_seed(seed: int, epoch: int, position: int) -> int:
+    """The seed of everything random in one batch: dropout, augmentation, weight noise."""
+    digest = hashlib.sha256(f"{seed} {epoch} {position}".encode("ascii")).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def save_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState
+) -> Path:
+    """Write `folder/step-…`, read it back, and only then delete all but the last two.
+
+    Raises:
+        ResourceError: it cannot be written; the older checkpoints are untouched.
+        ModelError: what was read back is not what was written (a failing disk).
+    """
+    final = folder / f"step-{state.step:08d}"
+    if not all(torch.isfinite(value).all() for value in model.state_dict().values()):
+        raise ModelError(f"{shown(final)}: weights are not finite; not saved")
+    with folder_writer(final) as temporary:
+        save_tensors(temporary / "model.safetensors", model.state_dict())
+        tensors, scalars = _flat_optimizer(optimizer)
+        save_tensors(temporary / "optimizer.safetensors", tensors)
+        write_json(
+            temporary / "state.json",
+            {
+                "state": asdict(state),
+                "optimizer": scalars,
+                "torch": torch.__version__,
+                "num_threads": torch.get_num_threads(),
+            },
+        )
+    verify_folder(final)
+    _prune(folder, keep=final)
+    return final
+
+
+def load_latest(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[TrainingState, list[str]] | None:
+    """Restore the newest valid checkpoint; None when there is no checkpoint at all.
+
+    Returns:
+        the state, and a line about every newer checkpoint that was invalid.
+
+    Raises:
+        ModelError: there are checkpoints but none is valid, or it does not fit the model.
+    """
+    folders = sorted(folder.glob("step-*[0-9]"), reverse=True)
+    complaints: list[str] = []
+    for candidate in folders:
+        try:
+            verify_folder(candidate)
+        except ModelError as error:
+            complaints.append(f"passed over a damaged checkpoint: {error}")
+            continue
+        return _load(candidate, model, optimizer), complaints
+    if folders:
+        raise ModelError(
+            f"{shown(folder)}: none of {len(folders)} checkpoints is intact; delete the folder to "
+            f"start again ({complaints[0]})"
+        )
+    return None
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Copy the tensors of a safetensors file into the model: same names, shapes and types.
+
+    Raises:
+        ModelError: a tensor is missing, too many, or of another shape or type.
+    """
+    load_state(model, load_tensors(path), shown(path))
+
+
+def load_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy named tensors into the model; `source` names them in errors.
+
+    Raises:
+        ModelError: a tensor is missing, too many, or of another shape or type.
+    """
+    own = model.state_dict()
+    problems = [f"lacks {name}" for name in own if name not in tensors]
+    problems += [f"has {name}, which the model lacks" for name in tensors if name not in own]
+    for name in own.keys() & tensors.keys():
+        have, need = tensors[name], own[name]
+        if have.shape != need.shape or have.dtype != need.dtype:
+            problems.append(
+                f"{name} is {tuple(have.shape)} {have.dtype}, the model needs "
+                f"{tuple(need.shape)} {need.dtype}"
+            )
+    if problems:
+        listed = "; ".join(sorted(problems)[:5])
+        raise ModelError(f"{source}: does not fit the model ({len(problems)} problems): {listed}")
+    model.load_state_dict(dict(tensors))
+
+
+def average_weights(paths: list[Path]) -> dict[str, Tensor]:
+    """The mean of the weights in several safetensors files; integers come from the first."""
+    first = load_tensors(paths[0])
+    sums = {name: tensor.double() for name, tensor in first.items()}
+    for path in paths[1:]:
+        for name, tensor in load_tensors(path).items():
+            sums[name] = sums[name] + tensor.double()
+    return {
+        name: (sums[name] / len(paths)).to(tensor.dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in first.items()
+    }
+
+
+def _load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+    load_weights(model, folder / "model.safetensors")
+    content = read_json(folder / "state.json")
+    _restore_optimizer(
+        optimizer, load_tensors(folder / "optimizer.safetensors"), content["optimizer"], folder
+    )
+    values: dict[str, Any] = content["state"]
+    known = {part.name for part in fields(TrainingState)}
+    if set(values) != known:
+        raise ModelError(f"{shown(folder)}: state.json is of another version; start a new run")
+    if values["best"] is not None:
+        values["best"] = (float(values["best"][0]), int(values["best"][1]))
+    return TrainingState(**values)
+
+
+def _flat_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[Any]]:
+    """The optimiser's state as named tensors, and what is no tensor as JSON."""
+    tensors: dict[str, Tensor] = {}
+    scalars: list[Any] = []
+    for index, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{name}"] = value
+            else:
+                scalars.append([index, name, value])
+    return tensors, scalars
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], scalars: list[Any], folder: Path
+) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    for index, name, value in scalars:
+        state.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    if any(index >= sum(len(group["params"]) for group in groups) for index in state):
+        raise ModelError(f"{shown(folder)}: the optimiser's state is of another model")
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _prune(folder: Path, keep: Path) -> None:
+    """Delete valid checkpoints beyond the newest two; invalid ones neither count nor stay."""
+    older = sorted((path for path in folder.glob("step-*[0-9]") if path < keep), reverse=True)
+    valid = 1
+    for path in older:
+        if valid < KEEP_LAST and is_valid(path):
+            valid += 1
+        else:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,331 @@
+"""The one training loop: epochs, evaluation, checkpoints, early stopping, the final model.
+
+It sees a `Task` and nothing of speech. Everything that is random in a batch follows from
+(seed, epoch, position), so a training that was killed anywhere and resumed ends in the same
+weights, to the bit, as one that ran through (on the same CPU with the same number of threads).
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+
+from asr.errors import ConfigError, DataError, DivergedError, ResourceError, StoppedError, shown
+from asr.storage import FolderLock, recover_replaced, sweep_temporary
+from asr.training.checkpoint import TrainingState, batch_seed, load_latest, save_checkpoint
+from asr.training.loading import load_ahead
+from asr.training.optimizer import (
+    AdamWConfig,
+    SgdConfig,
+    build_optimizer,
+    learning_rate,
+    set_learning_rate,
+)
+from asr.training.preflight import check_space, measure_epoch
+from asr.training.progress import Reporter, duration_text
+from asr.training.selection import Selection, is_finished, mark_finished
+from asr.training.settings import TrainingConfig
+from asr.training.signals import StopSignals
+from asr.training.step import Part, Stepper, StepResult
+from asr.training.task import BatchPlan, Evaluation, Skipped, Task
+
+MAX_NON_FINITE = 10
+LOG_EVERY = 10  # steps
+RECENT = 50  # updates in the loss that the bar shows
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        bundle: the folder of the finished model.
+        dev: its scores on the dev data; None without such data or when nothing had to be done.
+        test: its scores on the test data, likewise.
+        already_finished: nothing had to be done.
+    """
+
+    bundle: Path
+    dev: Evaluation | None
+    test: Evaluation | None
+    already_finished: bool = False
+
+
+BatchT = TypeVar("BatchT")
+
+
+def train(
+    task: Task[BatchT],
+    *,
+    folder: Path,
+    config: TrainingConfig,
+    optimizer: SgdConfig | AdamWConfig,
+    seed: int,
+    device: torch.device,
+    allow_changed: bool = False,
+) -> Outcome:
+    """Train `task` in the run folder, or go on where a former call was stopped.
+
+    Writes `checkpoints/`, `candidates/`, `metrics.jsonl`, `skipped.jsonl`, TensorBoard events and,
+    at every new best evaluation and at the end, the bundle `best/`.
+
+    Raises:
+        ConfigError: another process trains in the folder, or the data or tokens changed.
+        DataError: too many sequences cannot be used, or none can.
+        DivergedError: ten batches in a row had no finite loss or gradient.
+        ModelError: no checkpoint is intact, or it does not fit the model.
+        ResourceError: the disk is full or not writable.
+        StoppedError: a signal came; a checkpoint was written.
+    """
+    with FolderLock(folder), StopSignals() as signals:
+        for place in (folder, folder / "checkpoints", folder / "candidates"):
+            sweep_temporary(place)
+            recover_replaced(place)
+        training = _Training(task, folder, config, optimizer, seed, device, signals)
+        try:
+            return training.run(allow_changed)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ResourceError(f"{shown(folder)}: cannot be written: {reason}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Window(Generic[BatchT]):
+    """The batches of one update, each with its position in the epoch, and where it ends."""
+
+    batches: Sequence[tuple[int, BatchT]]
+    next_position: int
+
+
+class _Training(Generic[BatchT]):
+    """The parts of one training and its state."""
+
+    def __init__(
+        self,
+        task: Task[BatchT],
+        folder: Path,
+        config: TrainingConfig,
+        optimizer_config: SgdConfig | AdamWConfig,
+        seed: int,
+        device: torch.device,
+        signals: StopSignals,
+    ) -> None:
+        self.task, self.folder, self.config, self.seed = task, folder, config, seed
+        self.device, self.signals = device, signals
+        self.model = task.model.to(device)
+        self.optimizer_config = optimizer_config
+        self.optimizer = build_optimizer(self.model.parameters(), optimizer_config)
+        self.stepper = Stepper(
+            self.model,
+            self.optimizer,
+            clip_norm=config.clip_norm,
+            weight_noise_deviation=config.weight_noise,
+            precision=config.precision,
+            device=device,
+        )
+        self.state = TrainingState(fingerprints=dict(task.fingerprints()))
+
+    def run(self, allow_changed: bool) -> Outcome:
+        lines = self._restore(allow_changed)
+        with Reporter(self.folder, step=self.state.step) as self.reporter:
+            for line in lines:
+                self.reporter.say(line)
+            if is_finished(self.folder, self.config.epochs, self._is_stale()):
+                self.reporter.say(
+                    f"this training is finished ({self.state.epoch} epochs); to go on: "
+                    f"--set training.epochs={2 * self.state.epoch}"
+                )
+                return Outcome(self.folder / "best", None, None, already_finished=True)
+            self.selection = Selection(
+                self.task,
+                self.folder,
+                device=self.device,
+                signals=self.signals,
+                reporter=self.reporter,
+                keep=self.config.average_best,
+            )
+            self._introduce()
+            while self.state.epoch < self.config.epochs and not self._is_stale():
+                self._run_epoch()
+            dev, test = self.selection.finish(self.state)
+            mark_finished(self.folder, self.config.epochs, self._is_stale())
+            return Outcome(self.folder / "best", dev, test)
+
+    def _restore(self, allow_changed: bool) -> list[str]:
+        """Load the newest checkpoint, if there is one; lines to show."""
+        fresh = self.state.fingerprints
+        loaded = load_latest(self.folder / "checkpoints", self.model, self.optimizer)
+        if loaded is None:
+            return []
+        self.state, complaints = loaded
+        changed = [name for name in fresh if self.state.fingerprints.get(name) != fresh[name]]
+        if changed and not allow_changed:
+            raise ConfigError(
+                f"{shown(self.folder)}: the {' and the '.join(changed)} changed since this "
+                "training began; choose another --out, or add --allow-changed to go on"
+            )
+        self.state.fingerprints = fresh
+        if self.state.scaler:
+            self.stepper.scaler.load_state_dict(self.state.scaler)
+        where = f"epoch {self.state.epoch + 1}, batch {self.state.position}"
+        return [*complaints, f"resuming after step {self.state.step} ({where})"]
+
+    def _is_stale(self) -> bool:
+        return 0 < self.config.patience <= self.state.stale
+
+    def _introduce(self) -> None:
+        """Say what is about to be trained and how long it will take."""
+        check_space(self.folder, self.model, self.config.average_best)
+        parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        self.reporter.say(f"{parameters:,} parameters, on {self.device}")
+        for line in self.task.describe():
+            self.reporter.say(line)
+        plans = self.task.plan_epoch(self.state.epoch)
+        self.model.train()
+        seconds = measure_epoch(plans, self._measure_batch)
+        epochs = self.config.epochs - self.state.epoch
+        self.reporter.say(
+            f"an epoch ({len(plans)} batches) takes about {duration_text(seconds)}, evaluation "
+            f"apart; {epochs} epochs about {duration_text(seconds * epochs)}"
+        )
+
+    def _measure_batch(self, plan: BatchPlan) -> bool:
+        self.signals.raise_if_stopped()
+        batch, _ = self.task.load_batch(plan, self.state.epoch)
+        if batch is None:
+            return False
+        self.stepper.measure(self._part(batch, seed=0))
+        return True
+
+    def _run_epoch(self) -> None:
+        plans = self.task.plan_epoch(self.state.epoch)
+        epoch = self.state.epoch + 1
+        self.reporter.start(f"epoch {epoch}/{self.config.epochs}", len(plans), self.state.position)
+        self.model.train()
+        begun = time.perf_counter()
+        losses = self._train_batches(plans)
+        self.state.seconds += time.perf_counter() - begun
+        if epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs:
+            try:
+                mean_loss = statistics.fmean(losses) if losses else math.nan
+                self.selection.judge(self.state, epoch, mean_loss)
+            except StoppedError:
+                self._save()  # the epoch is trained; resuming begins with this evaluation
+                raise
+        self.state.epoch, self.state.position, self.state.skipped = epoch, 0, 0
+        self._save()
+
+    def _train_batches(self, plans: Sequence[BatchPlan]) -> list[float]:
+        """The updates of the rest of an epoch; their losses."""
+        losses: list[float] = []
+        saved = time.monotonic()
+        for window in self._windows(plans):
+            if window.batches:
+                result = self._update(window, len(plans))
+                if not result.bad_ids:
+                    losses.append(result.loss)
+            self.state.position = window.next_position
+            self.reporter.advance(self.state.position, self._status(losses))
+            self._stop_if_asked()
+            minutes = (time.monotonic() - saved) / 60
+            if minutes > self.config.checkpoint_minutes and self.state.position < len(plans):
+                self._save()
+                saved = time.monotonic()
+        return losses
+
+    def _update(self, window: _Window[BatchT], num_batches: int) -> StepResult:
+        progress = (self.state.epoch + self.state.position / num_batches) / self.config.epochs
+        rate = learning_rate(self.optimizer_config, progress)
+        set_learning_rate(self.optimizer, rate)
+        parts = [
+            self._part(batch, batch_seed(self.seed, self.state.epoch, position))
+            for position, batch in window.batches
+        ]
+        result = self.stepper.update(parts)
+        self._account(result, rate)
+        return result
+
+    def _windows(self, plans: Sequence[BatchPlan]) -> Iterator[_Window[BatchT]]:
+        """The batches of each update from the current position on."""
+        epoch, first = self.state.epoch, self.state.position
+
+        def load(plan: BatchPlan) -> tuple[BatchT | None, Sequence[Skipped]]:
+            return self.task.load_batch(plan, epoch)
+
+        loaded = load_ahead(plans[first:], load, self.config.num_workers)
+        batches: list[tuple[int, BatchT]] = []
+        for position, (batch, skipped) in enumerate(loaded, start=first):
+            self._record_skipped(skipped)
+            if batch is not None:
+                batches.append((position, batch))
+            if (position + 1) % self.config.accumulate == 0 or position + 1 == len(plans):
+                yield _Window(batches, position + 1)
+                batches = []
+
+    def _part(self, batch: BatchT, seed: int) -> Part:
+        return Part(lambda: self.task.loss(batch, self.device), self.task.ids(batch), seed)
+
+    def _account(self, result: StepResult, rate: float) -> None:
+        """Count an update, or the failure to make one."""
+        if result.bad_ids:
+            self.state.non_finite += 1
+            for identity in result.bad_ids:
+                self._log_skipped(Skipped(identity, f"{result.reason}; step not made"))
+            if self.state.non_finite >= MAX_NON_FINITE:
+                names = ", ".join(map(shown, result.bad_ids[:3]))
+                raise DivergedError(
+                    f"{MAX_NON_FINITE} batches in a row have no finite loss or gradient (last: "
+                    f"{names}); lower optimizer.learning_rate or training.clip_norm. The last "
+                    "checkpoint is intact"
+                )
+            return
+        self.state.non_finite = 0
+        self.state.step += 1
+        if self.state.step % LOG_EVERY == 0:
+            values = {
+                "epoch": self.state.epoch + 1,
+                "loss": result.loss,
+                "gradient_norm": result.gradient_norm,
+                "learning_rate": rate,
+            }
+            self.reporter.log("train", self.state.step, values)
+
+    def _record_skipped(self, skipped: Sequence[Skipped]) -> None:
+        for item in skipped:
+            self._log_skipped(item)
+            self.reporter.say(f"left out {shown(item.id)}: {shown(item.reason)}")
+        self.state.skipped += len(skipped)
+        if self.state.skipped > self.config.max_bad:
+            raise DataError(
+                f"{self.state.skipped} sequences of this epoch cannot be used (see "
+                f"{shown(self.folder / 'skipped.jsonl')}); mend them, or allow more with "
+                f"--set training.max_bad={2 * self.state.skipped}"
+            )
+
+    def _log_skipped(self, item: Skipped) -> None:
+        self.reporter.log_skipped(self.state.step, self.state.epoch + 1, item.id, item.reason)
+
+    def _save(self) -> None:
+        if self.stepper.scaler.is_enabled():
+            self.state.scaler = dict(self.stepper.scaler.state_dict())
+        save_checkpoint(self.folder / "checkpoints", self.model, self.optimizer, self.state)
+
+    def _stop_if_asked(self) -> None:
+        try:
+            self.signals.raise_if_stopped()
+        except StoppedError:
+            self._save()
+            raise
+
+    def _status(self, losses: Sequence[float]) -> str:
+        """What stands behind the bar: the recent loss and the best evaluation."""
+        recent = f"loss {statistics.fmean(losses[-RECENT:]):.2f}" if losses else ""
+        if self.state.best is None:
+            return recent
+        value, epoch = self.state.best
+        return f"{recent}  best dev {value:.4g} (epoch {epoch})"

@@ -1,0 +1,122 @@
+"""What a training tells: a progress bar, `metrics.jsonl` and TensorBoard events.
+
+`metrics.jsonl` has one JSON object a line. A resumed training first drops the lines that a killed
+one had written beyond its last checkpoint, so every step stands there once.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from asr.storage import write_atomically
+
+
+class Reporter:
+    """Writes the log files of a run folder and shows progress on stderr."""
+
+    def __init__(self, folder: Path, *, step: int = 0, quiet: bool = False) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._metrics = folder / "metrics.jsonl"
+        self._skipped = folder / "skipped.jsonl"
+        for path in (self._metrics, self._skipped):
+            _drop_after(path, step)
+        # Without a step there is nothing to purge.
+        self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        self._console = Console(file=sys.stderr, quiet=quiet)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=self._console,
+            transient=True,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._row: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        self._events.close()
+
+    def say(self, line: str) -> None:
+        """One line for the person at the terminal."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def start(self, description: str, total: int, done: int = 0) -> None:
+        """A new bar of `total` parts, in place of the last."""
+        if self._row is not None:
+            self._bar.remove_task(self._row)
+        self._row = self._bar.add_task(description, total=total, completed=done, state="")
+
+    def advance(self, done: int, state: str = "") -> None:
+        """`done` parts of the current bar are done; `state` is shown behind it."""
+        if self._row is not None:
+            self._bar.update(self._row, completed=done, state=state)
+
+    def log(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """A line of `metrics.jsonl`, and its numbers for TensorBoard."""
+        _append(self._metrics, {"kind": kind, "step": step, **values})
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._events.add_scalar(f"{kind}/{name}", value, step)
+
+    def log_text(self, name: str, step: int, lines: str) -> None:
+        """A text for TensorBoard, such as sample decodes."""
+        self._events.add_text(name, lines, step)
+
+    def log_skipped(self, step: int, epoch: int, identity: str, reason: str) -> None:
+        """A line of `skipped.jsonl`: a sequence that was left out, and why."""
+        record = {"step": step, "epoch": epoch, "id": identity, "reason": reason}
+        _append(self._skipped, record)
+
+
+def duration_text(seconds: float) -> str:
+    """A time for a person: `45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _append(path: Path, record: Mapping[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _drop_after(path: Path, step: int) -> None:
+    """Keep the whole lines of a JSON-lines file whose `step` is at most `step`."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # the half line of a killed process
+        if record["step"] <= step:
+            kept.append(line + "\n")
+    write_atomically(path, "".join(kept))

@@ -1,0 +1,23 @@
+"""The `[training]` section of a recipe."""
+
+from pydantic import Field
+
+from asr.config import Config
+from asr.training.step import Precision
+
+
+class TrainingConfig(Config):
+    """How the loop trains; the same for every task."""
+
+    epochs: int = Field(default=40, ge=1)
+    batch_seconds: float = Field(default=60.0, gt=0)  # audio per batch, padding included
+    accumulate: int = Field(default=1, ge=1)  # batches per update
+    clip_norm: float = Field(default=5.0, ge=0)  # largest gradient norm; 0 = no clipping
+    weight_noise: float = Field(default=0.0, ge=0)  # deviation; the papers use 0.075
+    precision: Precision = "float32"
+    evaluate_every: int = Field(default=1, ge=1)  # epochs
+    patience: int = Field(default=0, ge=0)  # evaluations without improvement; 0 = never stop early
+    average_best: int = Field(default=5, ge=1)  # checkpoints averaged for the final model
+    checkpoint_minutes: float = Field(default=10.0, gt=0)  # between checkpoints within an epoch
+    num_workers: int = Field(default=2, ge=0)  # threads that read the data
+    max_bad: int = Field(default=10, ge=0)  # unusable sequences that are tolerated

@@ -1,0 +1,119 @@
+"""One update of the weights: forward, backward, and every check before the weights move."""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from asr.training.noise import weight_noise
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One loaded batch of an update: how to compute its losses, and what seeds it."""
+
+    losses: Callable[[], Tensor]
+    ids: Sequence[str]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What an update did.
+
+    Attributes:
+        loss: the mean loss of a sequence.
+        gradient_norm: before clipping.
+        bad_ids: the sequences to blame when the update was not made; empty when it was.
+        reason: why the update was not made.
+    """
+
+    loss: float
+    gradient_norm: float
+    bad_ids: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class Stepper:
+    """Makes updates: accumulation, weight noise, mixed precision, clipping, finite checks.
+
+    The loss of an update is the mean over all sequences of its parts, so accumulating over parts
+    equals one larger batch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        clip_norm: float,
+        weight_noise_deviation: float,
+        precision: Precision,
+        device: torch.device,
+    ) -> None:
+        if precision == "float16" and device.type != "cuda":
+            raise ValueError("precision float16 needs a CUDA device")
+        self._optimizer = optimizer
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._clip_norm = clip_norm
+        self._deviation = weight_noise_deviation
+        self._precision: Precision = precision
+        self._device = device
+        self.scaler = torch.amp.grad_scaler.GradScaler(device.type, enabled=precision == "float16")
+
+    def update(self, parts: Sequence[Part]) -> StepResult:
+        """One update from the mean gradient of `parts`; none when anything is not finite."""
+        self._optimizer.zero_grad(set_to_none=True)
+        total = sum(len(part.ids) for part in parts)
+        loss_sum = 0.0
+        for part in parts:
+            losses = self._backward(part, total)
+            bad = [i for i, loss in enumerate(losses.tolist()) if not math.isfinite(loss)]
+            if bad:
+                self._optimizer.zero_grad(set_to_none=True)
+                names = tuple(part.ids[index] for index in bad)
+                return StepResult(math.nan, math.nan, names, "the loss is not finite")
+            loss_sum += float(losses.sum())
+        return self._apply(parts, loss_sum / total)
+
+    def measure(self, part: Part) -> None:
+        """The work of one part without an update, for timing."""
+        self._backward(part, len(part.ids))
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def _backward(self, part: Part, total: int) -> Tensor:
+        """Add the gradient of a part; its (B,) losses. Nothing is added when one is not finite."""
+        torch.manual_seed(part.seed)
+        with weight_noise(self._parameters, self._deviation):
+            with self._autocast():
+                losses = part.losses()
+            if bool(torch.isfinite(losses).all()):
+                scaled: Tensor = self.scaler.scale(losses.sum() / total)
+                scaled.backward()  # type: ignore[no-untyped-call]
+        return losses.detach()
+
+    def _apply(self, parts: Sequence[Part], loss: float) -> StepResult:
+        self.scaler.unscale_(self._optimizer)
+        limit = self._clip_norm if self._clip_norm > 0 else math.inf
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, limit))
+        scale_only = self.scaler.is_enabled() and not math.isfinite(norm)
+        if not math.isfinite(norm) and not scale_only:
+            self._optimizer.zero_grad(set_to_none=True)
+            names = tuple(name for part in parts for name in part.ids)
+            return StepResult(loss, norm, names, "the gradient is not finite")
+        # With float16 an overflow is expected now and then: the scaler skips and scales down.
+        self.scaler.step(self._optimizer)
+        self.scaler.update()
+        return StepResult(loss, norm)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self._precision == "float32":
+            return nullcontext()
+        kind = torch.bfloat16 if self._precision == "bfloat16" else torch.float16
+        return torch.autocast(self._device.type, dtype=kind)

@@ -1,0 +1,106 @@
+"""What the loop needs to know of a model: the `Task` protocol. Nothing here is about speech."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """A batch before it is loaded.
+
+    Attributes:
+        items: indices of its sequences, for the task alone.
+        size: how much work it is (frames, seconds, tokens …), padding included.
+    """
+
+    items: tuple[int, ...]
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A sequence that was left out, and why: a line of the run's `skipped.jsonl`."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How good the model is on held-out data.
+
+    Attributes:
+        metrics: named numbers, all finite.
+        monitor: the metric that chooses the best model; lower is better.
+        examples: lines to show a person, such as sample decodes.
+    """
+
+    metrics: Mapping[str, float]
+    monitor: str
+    examples: Sequence[str] = field(default=())
+
+    @property
+    def value(self) -> float:
+        """The monitored metric."""
+        return self.metrics[self.monitor]
+
+
+BatchT = TypeVar("BatchT")
+
+# Called with (done, total) as an evaluation proceeds; may raise to stop it.
+Advance = Callable[[int, int], None]
+
+
+class Task(Protocol[BatchT]):
+    """A model with its data and its loss.
+
+    Everything that is random must come from torch's global generator, which the loop seeds anew for
+    every batch, or be a function of the epoch: that makes a resumed training equal to an
+    uninterrupted one to the bit.
+    """
+
+    model: nn.Module
+
+    def describe(self) -> Sequence[str]:
+        """Lines for the start of the training: how much data, how many were excluded."""
+        ...
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """Hashes of what must not change when a training is resumed (data, tokens …)."""
+        ...
+
+    def plan_epoch(self, epoch: int) -> Sequence[BatchPlan]:
+        """The batches of an epoch in order: a function of the epoch alone."""
+        ...
+
+    def load_batch(self, plan: BatchPlan, epoch: int) -> tuple[BatchT | None, Sequence[Skipped]]:
+        """The batch (None when nothing of it can be used) and what was left out of it.
+
+        Runs in background threads, several at once.
+        """
+        ...
+
+    def ids(self, batch: BatchT) -> Sequence[str]:
+        """The names of the B sequences of a batch."""
+        ...
+
+    def loss(self, batch: BatchT, device: torch.device) -> Tensor:
+        """(B,) losses of the sequences, differentiable; `inf` or NaN where there is none."""
+        ...
+
+    def evaluate(self, split: str, device: torch.device, advance: Advance) -> Evaluation | None:
+        """The scores on `split` ("dev" or "test"), or None when there is no such data."""
+        ...
+
+    def write_bundle(self, folder: Path, facts: Mapping[str, object]) -> None:
+        """Write the model, as a user will load it, into an empty folder."""
+        ...
+
+    def artifacts(self, folder: Path) -> None:
+        """Write what a person wants to see of the model (samples, pictures) into a folder."""
+        ...
