@@ -113,7 +113,7 @@ def _brief(value: object) -> str:
 
 
 def _without_union_tags(config: type[Config], location: tuple[int | str, ...]) -> list[str]:
-    """The key as the user wrote it: pydantic puts the tag of a chosen union member into the path."""
+    """The key as the user wrote it, without the tags of chosen union members."""
     path: list[str] = []
     here: Any = config
     for part in location:

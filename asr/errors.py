@@ -57,8 +57,21 @@ class DivergedError(AsrError):
     exit_code: ClassVar[int] = 6
 
 
+class StoppedError(AsrError):
+    """A signal asked the program to stop, and it did so tidily."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+    @property
+    def status(self) -> int:
+        """What a shell reports for a program stopped by this signal."""
+        return 128 + self.signal_number
+
+
 def shown(text: Path | str) -> str:
-    """`text` safe for a terminal and a log line: control characters and undecodable bytes escaped."""
+    """`text` safe for a terminal: control characters and undecodable bytes escaped."""
     characters = str(text)
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

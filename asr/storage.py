@@ -63,9 +63,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise ModelError(
-                f"{shown(path)}: larger than {MAX_JSON_BYTES} bytes; not a file of ours"
-            )
+            raise ModelError(f"{shown(path)}: over {MAX_JSON_BYTES} bytes; not a file of ours")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ModelError(f"{shown(path)}: cannot be read: {error.strerror}") from error
@@ -302,9 +300,8 @@ def _sync_folder(folder: Path) -> None:
 
 def _cannot_write(path: Path, error: OSError) -> ResourceError:
     reason = error.strerror or str(error)
-    advice = (
-        "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
-    )
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    advice = "free some space" if full else "check the folder"
     return ResourceError(f"{shown(path)}: cannot be written: {reason}; {advice} or choose another")
 
 
@@ -340,7 +337,5 @@ def _check_header(path: Path) -> None:
     try:
         text = header.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ModelError(
-            f"{shown(path)}: not a safetensors file (its header is no text)"
-        ) from error
+        raise ModelError(f"{shown(path)}: not a safetensors file (header not text)") from error
     _strict_json(text, path)

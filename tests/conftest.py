@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# Tests run in several processes: one thread each is faster, and sums come out the same everywhere.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

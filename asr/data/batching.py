@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from asr.data.audio import read_audio
 from asr.data.manifest import Utterance
+
+Waveform = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Batch:
 
 
 def collate(
-    ids: Sequence[str], waveforms: Sequence[np.ndarray], targets: Sequence[Sequence[int]]
+    ids: Sequence[str], waveforms: Sequence[Waveform], targets: Sequence[Sequence[int]]
 ) -> Batch:
     """One padded batch of B waveforms (samples,) float32 and their tokens."""
     sizes = [len(waveform) for waveform in waveforms]
@@ -81,24 +84,36 @@ def plan_batches(
         seed: of the training.
         epoch: from 0.
     """
+    random = np.random.default_rng((seed, epoch))
+    # 1 % of disturbance swaps neighbours and costs next to no padding.
+    disturbed = np.asarray(durations) * random.uniform(0.99, 1.01, size=len(durations))
+    order = np.argsort(disturbed, kind="stable").tolist()
+    batches = _cut(order, durations, batch_seconds)
+    return [batches[position] for position in random.permutation(len(batches))]
+
+
+def group_by_length(durations: Sequence[float], *, batch_seconds: float) -> list[list[int]]:
+    """Batches for evaluation: every index once, shortest first, similar lengths together."""
+    order = sorted(range(len(durations)), key=durations.__getitem__)
+    return _cut(order, durations, batch_seconds)
+
+
+def _cut(order: Sequence[int], durations: Sequence[float], batch_seconds: float) -> list[list[int]]:
+    """`order` cut into batches whose padded size stays within `batch_seconds`."""
     if not batch_seconds > 0:
         raise ValueError(f"batch_seconds must be positive, got {batch_seconds}")
-    random = np.random.default_rng((seed, epoch))
-    lengths = np.asarray(durations, dtype=np.float64)
-    # 1 % of disturbance swaps neighbours and costs next to no padding.
-    disturbed = lengths * random.uniform(0.99, 1.01, size=len(lengths))
     batches: list[list[int]] = []
     current: list[int] = []
     longest = 0.0
-    for index in np.argsort(disturbed, kind="stable"):
-        longest = max(longest, lengths[index])
+    for index in order:
+        longest = max(longest, durations[index])
         if current and longest * (len(current) + 1) > batch_seconds:
             batches.append(current)
-            current, longest = [], lengths[index]
-        current.append(int(index))
+            current, longest = [], durations[index]
+        current.append(index)
     if current:
         batches.append(current)
-    return [batches[position] for position in random.permutation(len(batches))]
+    return batches
 
 
 def padding_share(durations: Sequence[float], batches: Sequence[Sequence[int]]) -> float:
@@ -115,12 +130,12 @@ class AudioReader:
     """
 
     def __init__(self, sample_rate: int, cache_bytes: int) -> None:
-        self._sample_rate = sample_rate
+        self.sample_rate = sample_rate
         self._free_bytes = cache_bytes
-        self._cache: dict[str, np.ndarray] = {}
+        self._cache: dict[str, Waveform] = {}
         self._lock = threading.Lock()
 
-    def read(self, utterance: Utterance) -> np.ndarray:
+    def read(self, utterance: Utterance) -> Waveform:
         """The waveform (samples,) float32 of an utterance; do not write into it.
 
         Raises:
@@ -129,12 +144,11 @@ class AudioReader:
         cached = self._cache.get(utterance.id)
         if cached is not None:
             return cached
-        whole = utterance.offset == 0
         waveform = read_audio(
             utterance.audio,
-            sample_rate=self._sample_rate,
+            sample_rate=self.sample_rate,
             offset=utterance.offset,
-            duration=None if whole else utterance.duration,
+            duration=utterance.duration,
         ).waveform
         with self._lock:
             if waveform.nbytes <= self._free_bytes and utterance.id not in self._cache:

@@ -8,17 +8,17 @@ weights, to the bit, as one that ran through (on the same CPU with the same numb
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from asr.errors import ConfigError, DataError, DivergedError, ResourceError, StoppedError, shown
 from asr.storage import FolderLock, recover_replaced, sweep_temporary
 from asr.training.checkpoint import TrainingState, batch_seed, load_latest, save_checkpoint
-from asr.training.loading import load_ahead
+from asr.data.loading import load_ahead
 from asr.training.optimizer import (
     AdamWConfig,
     SgdConfig,
@@ -28,7 +28,8 @@ from asr.training.optimizer import (
 )
 from asr.training.preflight import check_space, measure_epoch
 from asr.training.progress import Reporter, duration_text
-from asr.training.selection import Selection, is_finished, mark_finished
+from asr.training.run import is_finished, mark_finished, note_recipe
+from asr.training.selection import Selection
 from asr.training.settings import TrainingConfig
 from asr.training.signals import StopSignals
 from asr.training.step import Part, Stepper, StepResult
@@ -67,12 +68,23 @@ def train(
     optimizer: SgdConfig | AdamWConfig,
     seed: int,
     device: torch.device,
+    recipe: Mapping[str, Any] | None = None,
     allow_changed: bool = False,
 ) -> Outcome:
     """Train `task` in the run folder, or go on where a former call was stopped.
 
     Writes `checkpoints/`, `candidates/`, `metrics.jsonl`, `skipped.jsonl`, TensorBoard events and,
     at every new best evaluation and at the end, the bundle `best/`.
+
+    Args:
+        task: what to train.
+        folder: the run folder.
+        config: how to train.
+        optimizer: with its learning-rate schedule.
+        seed: of everything random.
+        device: where to compute.
+        recipe: all settings as JSON, to be noted in the run folder and compared on resuming.
+        allow_changed: go on although the data or the tokens changed.
 
     Raises:
         ConfigError: another process trains in the folder, or the data or tokens changed.
@@ -88,7 +100,7 @@ def train(
             recover_replaced(place)
         training = _Training(task, folder, config, optimizer, seed, device, signals)
         try:
-            return training.run(allow_changed)
+            return training.run(recipe or {}, allow_changed)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ResourceError(f"{shown(folder)}: cannot be written: {reason}") from error
@@ -130,8 +142,9 @@ class _Training(Generic[BatchT]):
         )
         self.state = TrainingState(fingerprints=dict(task.fingerprints()))
 
-    def run(self, allow_changed: bool) -> Outcome:
+    def run(self, recipe: Mapping[str, Any], allow_changed: bool) -> Outcome:
         lines = self._restore(allow_changed)
+        lines += [f"changed: {line}" for line in note_recipe(self.folder, recipe, self.seed)]
         with Reporter(self.folder, step=self.state.step) as self.reporter:
             for line in lines:
                 self.reporter.say(line)

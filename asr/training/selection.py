@@ -7,14 +7,12 @@ from typing import Any
 
 import torch
 
-from asr.storage import folder_writer, read_json, write_json
+from asr.storage import folder_writer
 from asr.training.candidates import Candidates
 from asr.training.checkpoint import TrainingState, load_state
 from asr.training.progress import Reporter, duration_text
 from asr.training.signals import StopSignals
 from asr.training.task import Evaluation, Task
-
-FINISHED = "finished.json"
 
 
 class Selection:
@@ -108,17 +106,3 @@ class Selection:
             self._reporter.say(f"    {line}")
         if evaluation.examples:
             self._reporter.log_text("dev/examples", state.step, "\n\n".join(evaluation.examples))
-
-
-def mark_finished(folder: Path, epochs: int, stopped_early: bool) -> None:
-    """Note in the run folder that the training is done."""
-    write_json(folder / FINISHED, {"epochs": epochs, "stopped_early": stopped_early})
-
-
-def is_finished(folder: Path, epochs: int, stopped_early: bool) -> bool:
-    """Whether a training of `epochs` in this run folder has nothing left to do."""
-    mark = folder / FINISHED
-    if not mark.exists():
-        return False
-    done = read_json(mark)
-    return bool(done["epochs"] >= epochs or (done["stopped_early"] and stopped_early))

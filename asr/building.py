@@ -1,0 +1,178 @@
+"""From a recipe to objects: the only place where a config meets a constructor."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asr.bundle import write_bundle
+from asr.data.batching import AudioReader, collate, group_by_length
+from asr.data.manifest import Utterance, read_manifest
+from asr.data.text import normalize_text
+from asr.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from asr.errors import AudioError, DataError, shown
+from asr.frontend.augment import AugmentConfig, SpecAugment
+from asr.frontend.filter_bank import FilterBank, FilterBankConfig, LogMel, MelConfig
+from asr.frontend.frontend import Extractor, Frontend, FrontendConfig
+from asr.frontend.mfcc import Mfcc, MfccConfig
+from asr.frontend.normalize import TrainingSetNormalization, UtteranceNormalization
+from asr.frontend.spectrogram import Spectrogram, SpectrogramConfig
+from asr.models.ctc import CTCModel
+from asr.models.lstm import RecurrentStack
+from asr.recipe import Recipe
+from asr.speech import Augmentation, SpeechTask, Splits
+from asr.storage import folder_writer
+
+STATISTICS_SECONDS = 3600.0  # of training audio for normalisation over the training set
+
+
+def build_task(recipe: Recipe, run: Path, *, command: str) -> SpeechTask:
+    """The training task of a recipe, in a run folder.
+
+    The tokens are learnt from the training text when a run begins and are read from
+    `run/tokenizer` ever after.
+
+    Args:
+        recipe: checked.
+        run: the run folder.
+        command: what the user typed, for the model card.
+
+    Raises:
+        DataError: a manifest cannot be used, or its text has symbols that the tokens lack.
+        ModelError: the tokens in the run folder are damaged.
+    """
+    splits = Splits(
+        train=_read(recipe.data.train, recipe),
+        dev=_read(recipe.data.dev, recipe),
+        test=_read(recipe.data.test, recipe),
+    )
+    tokenizer = _tokenizer(recipe, splits, run / "tokenizer")
+    torch.manual_seed(recipe.seed)
+    model = build_model(recipe, tokenizer.vocabulary_size)
+    reader = AudioReader(recipe.frontend.sample_rate, recipe.data.cache_mb * 1024 * 1024)
+    if model.frontend.needs_statistics():
+        model.frontend.estimate_normalization(_statistics_batches(splits.train, reader))
+
+    def write(folder: Path, facts: Mapping[str, object]) -> None:
+        write_bundle(folder, model, tokenizer, recipe, facts={"command": command, **facts})
+
+    return SpeechTask(
+        model,
+        tokenizer,
+        splits,
+        reader=reader,
+        batch_seconds=recipe.training.batch_seconds,
+        seed=recipe.seed,
+        augmentation=Augmentation(
+            speed_factors=tuple(recipe.augment.speed_factors),
+            noise_probability=recipe.augment.noise_probability,
+            noise_snr_db=(recipe.augment.noise_snr_db[0], recipe.augment.noise_snr_db[1]),
+        ),
+        write_bundle=write,
+    )
+
+
+def build_model(recipe: Recipe, vocabulary_size: int) -> CTCModel:
+    """The untrained network of a recipe, with `vocabulary_size` outputs."""
+    frontend = build_frontend(recipe.frontend, recipe.augment)
+    encoder = RecurrentStack(
+        frontend.output_size,
+        recipe.encoder.hidden_size,
+        recipe.encoder.num_layers,
+        cell=recipe.encoder.cell,
+        bidirectional=recipe.encoder.bidirectional,
+        dropout=recipe.encoder.dropout,
+    )
+    return CTCModel(frontend, encoder, vocabulary_size)
+
+
+def build_frontend(config: FrontendConfig, augment: AugmentConfig) -> Frontend:
+    """The front end of a recipe."""
+    extractor = _extractor(config)
+    normalization: UtteranceNormalization | TrainingSetNormalization | None = None
+    if config.normalize == "utterance":
+        normalization = UtteranceNormalization()
+    elif config.normalize == "training_set":
+        normalization = TrainingSetNormalization(extractor.num_bins)
+    masks = None
+    if augment.time_masks or augment.frequency_masks:
+        masks = SpecAugment(
+            time_masks=augment.time_masks,
+            time_mask_frames=augment.time_mask_frames,
+            time_mask_fraction=augment.time_mask_fraction,
+            frequency_masks=augment.frequency_masks,
+            frequency_mask_bins=augment.frequency_mask_bins,
+        )
+    return Frontend(extractor, normalization=normalization, stack=config.stack, spec_augment=masks)
+
+
+def _extractor(config: FrontendConfig) -> Extractor:
+    if isinstance(config, SpectrogramConfig):
+        return Spectrogram(
+            sample_rate=config.sample_rate,
+            window=config.window_samples,
+            hop=config.hop_samples,
+            compress=config.compress,
+        )
+    if isinstance(config, FilterBankConfig):
+        mel = _mel(config, config.num_mels)
+        return FilterBank(mel, preemphasis=config.preemphasis, deltas=config.deltas)
+    if isinstance(config, MfccConfig):
+        return Mfcc(
+            _mel(config, config.num_mels),
+            preemphasis=config.preemphasis,
+            num_cepstra=config.num_cepstra,
+            deltas=config.deltas,
+        )
+    return _mel(config, config.num_mels)
+
+
+def _mel(config: MelConfig, num_mels: int) -> LogMel:
+    return LogMel(
+        sample_rate=config.sample_rate,
+        num_mels=num_mels,
+        window_seconds=config.window_seconds,
+        hop_seconds=config.hop_seconds,
+        low_frequency=config.low_frequency,
+        high_frequency=config.high_frequency,
+    )
+
+
+def _read(manifest: str, recipe: Recipe) -> list[Utterance]:
+    """The utterances of a manifest of the recipe, in its case; none when it names none."""
+    if not manifest:
+        return []
+    utterances = read_manifest(Path(manifest))
+    if not utterances:
+        raise DataError(f"{shown(manifest)}: has no utterances; prepare the data again")
+    case = recipe.data.case
+    return [replace(u, text=normalize_text(u.text, case=case)) for u in utterances]
+
+
+def _tokenizer(recipe: Recipe, splits: Splits, folder: Path) -> Tokenizer:
+    if folder.exists():
+        return load_tokenizer(folder)
+    tokenizer = train_tokenizer(recipe.tokenizer, [u.text for u in splits.train])
+    with folder_writer(folder) as temporary:
+        tokenizer.save(temporary)
+    return tokenizer
+
+
+def _statistics_batches(
+    utterances: list[Utterance], reader: AudioReader
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Waveforms of the training set, or of an even sample of it when it is long."""
+    total = sum(utterance.duration for utterance in utterances)
+    every = max(1, int(total // STATISTICS_SECONDS))
+    sample = utterances[::every]
+    for group in group_by_length([u.duration for u in sample], batch_seconds=60.0):
+        waveforms = []
+        for index in group:
+            try:
+                waveforms.append(reader.read(sample[index]))
+            except AudioError:
+                continue  # the training names and records it
+        batch = collate([""] * len(waveforms), waveforms, [()] * len(waveforms))
+        yield batch.waveforms, batch.waveform_lengths

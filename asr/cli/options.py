@@ -1,0 +1,19 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="DEVICE")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: section.key=value. Repeatable."),
+]
+Corpus = Annotated[
+    list[Path] | None,
+    typer.Option("--corpus", help="Where the corpus lies. Repeatable. Default: download."),
+]
+Recipe = Annotated[Path, typer.Argument(help="A recipe folder or a .toml file.")]

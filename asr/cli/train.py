@@ -1,0 +1,45 @@
+"""`asr train`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.cli.options import Corpus, Device, Overrides, Recipe
+
+
+def train_command(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder. Default: exp/RECIPE/VARIANT.")
+    ] = None,
+    corpus: Corpus = None,
+    device: Device = "auto",
+    allow_changed: Annotated[
+        bool, typer.Option("--allow-changed", help="Resume although data or tokens changed.")
+    ] = False,
+) -> int:
+    """Train a recipe, preparing its data first if needed; the same command resumes."""
+    from asr.experiment import train_recipe
+
+    outcome = train_recipe(
+        recipe,
+        overrides=overrides or [],
+        out=out,
+        corpus=corpus or [],
+        device=device,
+        allow_changed=allow_changed,
+        say=lambda line: print(line, file=sys.stderr),
+    )
+    for name, evaluation in (("dev", outcome.dev), ("test", outcome.test)):
+        if evaluation is not None:
+            scores = "  ".join(
+                f"{metric.upper()} {100 * value:.2f} %"
+                for metric, value in evaluation.metrics.items()
+                if metric in ("wer", "cer", "per")
+            )
+            print(f"{name}: {scores or dict(evaluation.metrics)}")
+    print(outcome.bundle)
+    return 0

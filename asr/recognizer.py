@@ -1,0 +1,229 @@
+"""A trained model as a user holds it: `load(bundle)`, `transcribe(audio)` → `Transcript`."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from asr.building import build_model
+from asr.bundle import WEIGHTS, Bundle, read_bundle
+from asr.data.audio import Audio, read_audio
+from asr.data.batching import Waveform
+from asr.data.tokenizer import Tokenizer
+from asr.decoding.batch import decode_batch
+from asr.decoding.hypothesis import Hypothesis, Word
+from asr.devices import choose_device
+from asr.errors import ConfigError, shown
+from asr.models.ctc import CTCModel
+from asr.recipe import Recipe
+from asr.training.checkpoint import load_weights
+
+MODEL_VARIABLE = "ASR_MODEL"
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in one recording.
+
+    Attributes:
+        text: the transcript, empty when nothing was recognised.
+        duration: seconds of audio that were read.
+        words: with start and end in seconds and confidence in 0 … 1.
+        log_prob: of the best path, in nats.
+        truncated: the file ends before its header says.
+        declared_seconds: what the header says, when it is truncated.
+        too_short: shorter than one frame, so nothing could be recognised.
+        warnings: what was done to the audio (channels mixed, level changed …).
+    """
+
+    text: str
+    duration: float
+    words: tuple[Word, ...] = ()
+    log_prob: float = 0.0
+    truncated: bool = False
+    declared_seconds: float | None = None
+    too_short: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: always `text`, `duration` and `words`; the rest where it says something."""
+        result: dict[str, Any] = {
+            "text": self.text,
+            "duration": round(self.duration, 3),
+            "words": [
+                {
+                    "word": word.word,
+                    "start": round(word.start, 3),
+                    "end": round(word.end, 3),
+                    "confidence": round(word.confidence, 4),
+                }
+                for word in self.words
+            ],
+        }
+        if self.truncated:
+            result |= {"truncated": True, "read_seconds": round(self.duration, 3)}
+            if self.declared_seconds is not None:
+                result["declared_seconds"] = round(self.declared_seconds, 3)
+        if self.too_short:
+            result["too_short"] = True
+        if self.warnings:
+            result["warnings"] = list(self.warnings)
+        return result
+
+
+class Recognizer:
+    """A loaded bundle, ready to transcribe.
+
+    Attributes:
+        model: the network, in evaluation mode, on `device`.
+        tokenizer: of its output labels.
+        recipe: what it was trained with.
+        facts: about the training, such as `dev` and `test` scores.
+        folder: of the bundle.
+        device: where it computes.
+    """
+
+    def __init__(self, bundle: Bundle, model: CTCModel, device: torch.device) -> None:
+        self.model = model.to(device).eval()
+        self.tokenizer: Tokenizer = bundle.tokenizer
+        self.recipe: Recipe = bundle.recipe
+        self.facts: Mapping[str, Any] = bundle.facts
+        self.folder = bundle.folder
+        self.device = device
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second that the network works at; other rates are resampled."""
+        return self.model.frontend.sample_rate
+
+    def transcribe(
+        self, audio: Path | str | BinaryIO | np.ndarray, sample_rate: int | None = None
+    ) -> Transcript:
+        """What is said in a recording.
+
+        Args:
+            audio: a file, an open binary file, or a waveform (samples,) of floats in [-1, 1].
+            sample_rate: of a waveform; `self.sample_rate` when not given. Not used for files.
+
+        Raises:
+            AudioError: the file cannot be used.
+            TypeError, ValueError: the waveform is no 1-D array of finite floats.
+        """
+        if isinstance(audio, np.ndarray):
+            return self.transcribe_all([self._from_array(audio, sample_rate)])[0]
+        source = Path(audio) if isinstance(audio, str) else audio
+        return self.transcribe_all([read_audio(source, sample_rate=self.sample_rate)])[0]
+
+    def transcribe_all(self, audios: Sequence[Audio]) -> list[Transcript]:
+        """Several recordings at once, read at `self.sample_rate`; in their order."""
+        waveforms = [audio.waveform for audio in audios]
+        hypotheses = decode_batch(self.model, self.tokenizer, waveforms, self.device)
+        return [
+            self._transcript(audio, hypothesis)
+            for audio, hypothesis in zip(audios, hypotheses, strict=True)
+        ]
+
+    def _transcript(self, audio: Audio, hypothesis: Hypothesis) -> Transcript:
+        frames = self.model.frontend.num_frames_of(len(audio.waveform))
+        return Transcript(
+            text=hypothesis.text,
+            duration=audio.duration,
+            words=tuple(_within(word, audio.duration) for word in hypothesis.words),
+            log_prob=hypothesis.log_prob,
+            truncated=audio.truncated,
+            declared_seconds=audio.declared_seconds if audio.truncated else None,
+            too_short=frames == 0,
+            warnings=audio.warnings,
+        )
+
+    def _from_array(self, waveform: np.ndarray, sample_rate: int | None) -> Audio:
+        if not np.issubdtype(waveform.dtype, np.floating):
+            raise TypeError(f"waveform must be floats in [-1, 1], got {waveform.dtype}")
+        if waveform.ndim != 1:
+            raise ValueError(f"waveform must be (samples,), got shape {waveform.shape}")
+        if not np.isfinite(waveform).all():
+            raise ValueError("waveform has NaN or infinite samples")
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        if rate <= 0:
+            raise ValueError(f"sample_rate must be positive, got {rate}")
+        return Audio(
+            waveform=_resampled(waveform.astype(np.float32), rate, self.sample_rate),
+            sample_rate=self.sample_rate,
+            duration=len(waveform) / rate,
+            truncated=False,
+            declared_seconds=None,
+            warnings=(),
+        )
+
+
+def load(bundle: Path | str | None = None, *, device: str = "auto") -> Recognizer:
+    """The recogniser in a bundle.
+
+    Args:
+        bundle: its folder; `default_bundle()` when not given.
+        device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        ConfigError: no bundle given and none found, or no such device.
+        ModelError: the bundle is damaged, foreign, or of a newer version.
+    """
+    folder = default_bundle() if bundle is None else Path(bundle)
+    content = read_bundle(folder)
+    model = build_model(content.recipe, content.tokenizer.vocabulary_size)
+    load_weights(model, folder / WEIGHTS)
+    return Recognizer(content, model, choose_device(device))
+
+
+def transcribe(
+    audio: Path | str | BinaryIO | np.ndarray,
+    *,
+    model: Path | str | None = None,
+    sample_rate: int | None = None,
+) -> Transcript:
+    """What is said in one recording; to transcribe many, `load` once."""
+    return load(model).transcribe(audio, sample_rate)
+
+
+def default_bundle() -> Path:
+    """The bundle used when none is named: `$ASR_MODEL`, else the newest `exp/*/*/best`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    named = os.environ.get(MODEL_VARIABLE)
+    if named:
+        return Path(named)
+    found = [path for path in Path("exp").glob("*/*/best") if (path / "manifest.json").is_file()]
+    if not found:
+        raise ConfigError(
+            "no model: name one with --model or the variable ASR_MODEL, or make one here with "
+            "`make demo` (about 8 minutes) or `asr train recipes/quickstart`"
+        )
+    finished = [path for path in found if (path.parent / "finished.json").is_file()]
+    return max(finished or found, key=lambda path: (path / "manifest.json").stat().st_mtime_ns)
+
+
+def described(recognizer: Recognizer) -> str:
+    """One line about a recogniser: where it is and how good it was on its dev data."""
+    dev = recognizer.facts.get("dev")
+    score = f"dev WER {100 * dev['wer']:.1f} %" if dev else "no dev score"
+    unfinished = "" if recognizer.facts.get("finished") else ", training not finished"
+    return f"model {shown(recognizer.folder)} ({score}{unfinished})"
+
+
+def _within(word: Word, duration: float) -> Word:
+    """The word with its times inside the recording (the last frame may reach beyond)."""
+    start, end = min(word.start, duration), min(word.end, duration)
+    return Word(word=word.word, start=start, end=end, confidence=word.confidence)
+
+
+def _resampled(waveform: Waveform, rate: int, wanted: int) -> Waveform:
+    if rate == wanted:
+        return waveform
+    import soxr
+
+    return np.asarray(soxr.resample(waveform, rate, wanted), dtype=np.float32)

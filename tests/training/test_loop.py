@@ -1,0 +1,330 @@
+"""The loop on a task that is not speech: resuming, stopping, skipping, choosing."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asr.errors import ConfigError, DataError, DivergedError, ResourceError, StoppedError
+from asr.storage import load_tensors, read_json, verify_folder
+from asr.training.loop import Outcome, train
+from asr.training.optimizer import AdamWConfig, SgdConfig
+from asr.training.settings import TrainingConfig
+from asr.training.task import BatchPlan, Skipped
+from tests.training.toy import NUM_ITEMS, ToyBatch, ToyTask
+
+BATCHES = NUM_ITEMS // 4
+
+
+def run(
+    task: ToyTask,
+    folder: Path,
+    *,
+    optimizer: SgdConfig | AdamWConfig | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    allow_changed: bool = False,
+    **settings: Any,
+) -> Outcome:
+    config = TrainingConfig(**{"epochs": 3, "num_workers": 0, **settings})
+    return train(
+        task,
+        folder=folder,
+        config=config,
+        optimizer=optimizer or AdamWConfig(name="adamw", learning_rate=0.05),
+        seed=7,
+        device=torch.device("cpu"),
+        recipe=recipe,
+        allow_changed=allow_changed,
+    )
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    newest = max((folder / "checkpoints").glob("step-*"))
+    verify_folder(newest)
+    return {
+        **load_tensors(newest / "model.safetensors"),
+        **load_tensors(newest / "optimizer.safetensors"),
+    }
+
+
+def assert_equal(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None:
+    assert left.keys() == right.keys()
+    for name in left:
+        assert torch.equal(left[name], right[name]), name
+
+
+class StopAfter(ToyTask):
+    """Sends the process a signal while batch number `stop_at` is computed."""
+
+    stop_at = 0
+    number = signal.SIGTERM
+
+    def loss(self, batch: ToyBatch, device: torch.device) -> Tensor:
+        if len(self.consumed) == self.stop_at:
+            os.kill(os.getpid(), self.number)
+        return super().loss(batch, device)
+
+
+def stopping_task(after: int, number: signal.Signals = signal.SIGTERM) -> StopAfter:
+    task = StopAfter()
+    task.stop_at, task.number = after, number
+    return task
+
+
+def test_learns_the_toy(tmp_path: Path) -> None:
+    outcome = run(ToyTask(dropout=0.0), tmp_path, epochs=30)
+    assert outcome.dev is not None
+    assert outcome.dev.value == 0.0
+    verify_folder(outcome.bundle)
+    assert read_json(outcome.bundle / "facts.json")["finished"] is True
+
+
+# Four batches are measured before the first step of each run, so they do not count.
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("settings", [{}, {"weight_noise": 0.1, "accumulate": 2}])
+def test_resumed_equals_uninterrupted_to_the_bit(
+    tmp_path: Path, workers: int, settings: dict[str, Any]
+) -> None:
+    whole = ToyTask()
+    run(whole, tmp_path / "whole", num_workers=workers, **settings)
+    expected = weights(tmp_path / "whole")
+    total = 3 * BATCHES
+    for stop_at in range(0, total, 2 if workers else 1):
+        folder = tmp_path / f"stopped-{stop_at}"
+        first = stopping_task(4 + stop_at)
+        with pytest.raises(StoppedError, match="stopped by SIGTERM; the same command continues"):
+            run(first, folder, num_workers=workers, **settings)
+        second = ToyTask()
+        run(second, folder, num_workers=workers, **settings)
+        assert_equal(weights(folder), expected)
+        consumed = first.consumed[4:] + second.consumed[4 if second.consumed else 0 :]
+        assert consumed == whole.consumed[4:], "no batch is left out and none repeated"
+
+
+def test_a_stop_during_evaluation_loses_nothing(tmp_path: Path) -> None:
+    run(ToyTask(), tmp_path / "whole")
+
+    class StopsInEvaluation(ToyTask):
+        def evaluate(self, split: str, device: torch.device, advance: Any) -> Any:
+            if self.evaluations == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().evaluate(split, device, advance)
+
+    with pytest.raises(StoppedError, match="stopped by SIGINT") as stopped:
+        run(StopsInEvaluation(), tmp_path / "stopped")
+    assert stopped.value.status == 130
+    run(ToyTask(), tmp_path / "stopped")
+    assert_equal(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
+    kinds = [(record["kind"], record["step"]) for record in metrics(tmp_path / "stopped")]
+    assert len(kinds) == len(set(kinds)), "every line stands once"
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return lines_of(folder / "metrics.jsonl")
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def test_a_finished_run_says_so_and_does_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(ToyTask(), tmp_path)
+    before = weights(tmp_path)
+    again = ToyTask()
+    assert run(again, tmp_path).already_finished
+    assert again.consumed == []
+    assert "this training is finished (3 epochs)" in capsys.readouterr().err
+    assert_equal(weights(tmp_path), before)
+
+
+def test_a_finished_run_can_be_extended(tmp_path: Path) -> None:
+    run(ToyTask(), tmp_path)
+    task = ToyTask()
+    outcome = run(task, tmp_path, epochs=5)
+    assert not outcome.already_finished
+    assert len(task.consumed) == 4 + 2 * BATCHES
+
+
+def test_changed_data_is_refused_unless_allowed(tmp_path: Path) -> None:
+    run(ToyTask(), tmp_path, epochs=1)
+    with pytest.raises(ConfigError, match="the training data changed since this training began"):
+        run(ToyTask(content="b"), tmp_path)
+    run(ToyTask(content="b"), tmp_path, allow_changed=True)
+    assert not run(ToyTask(content="b"), tmp_path, epochs=4).already_finished
+
+
+def test_changed_settings_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(ToyTask(), tmp_path, epochs=1, recipe={"a": {"b": 1}})
+    run(ToyTask(), tmp_path, epochs=1, recipe={"a": {"b": 2}, "c": 3})
+    shown = capsys.readouterr().err
+    assert "changed: a.b: 1 → 2" in shown
+    assert "changed: c: not set → 3" in shown
+
+
+def test_unreadable_items_are_recorded_and_the_epoch_goes_on(tmp_path: Path) -> None:
+    run(ToyTask(unreadable={3: "broken", 5: "missing"}), tmp_path, epochs=2)
+    records = lines_of(tmp_path / "skipped.jsonl")
+    assert sorted((r["epoch"], r["id"], r["reason"]) for r in records) == [
+        (1, "3", "broken"), (1, "5", "missing"), (2, "3", "broken"), (2, "5", "missing"),
+    ]  # fmt: skip
+
+
+def test_too_many_unreadable_items_stop_the_training(tmp_path: Path) -> None:
+    task = ToyTask(unreadable=dict.fromkeys(range(4), "broken"))
+    with pytest.raises(
+        DataError, match=r"4 sequences of this epoch cannot be used \(see .*skipped"
+    ):
+        run(task, tmp_path, max_bad=3)
+
+
+def test_unreadable_items_do_not_weaken_the_gradient(tmp_path: Path) -> None:
+    """The loss of a batch is the mean over what is in it, not over what was planned."""
+    unreadable = dict.fromkeys(range(1, NUM_ITEMS), "broken")
+    run(
+        ToyTask(dropout=0.0, unreadable=unreadable),
+        tmp_path,
+        epochs=1,
+        max_bad=100,
+        optimizer=SgdConfig(name="sgd", learning_rate=0.5, momentum=0.0),
+        clip_norm=0,
+    )
+    task = ToyTask(dropout=0.0)
+    task.loss(ToyBatch(("0",), task.inputs[:1], task.targets[:1]), torch.device("cpu")).backward()
+    after = load_tensors(max((tmp_path / "checkpoints").glob("step-*")) / "model.safetensors")
+    for name, parameter in task.model.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(after[name], parameter.detach() - 0.5 * parameter.grad)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights_alone(tmp_path: Path) -> None:
+    task = ToyTask(poisoned=frozenset({2}))
+    run(task, tmp_path, epochs=1)
+    records = lines_of(tmp_path / "skipped.jsonl")
+    assert [record["id"] for record in records] == ["2"]
+    assert records[0]["reason"] == "the loss is not finite; step not made"
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+
+
+def test_ten_bad_batches_in_a_row_are_divergence(tmp_path: Path) -> None:
+    task = ToyTask(poisoned=frozenset(range(NUM_ITEMS)))
+    with pytest.raises(DivergedError, match="10 batches in a row have no finite loss") as error:
+        run(task, tmp_path, epochs=5)
+    assert error.value.exit_code == 6
+
+
+def test_early_stopping_and_the_best_epoch(tmp_path: Path) -> None:
+    task = ToyTask(dev_values=[0.5, 0.2, 0.4, 0.4, 0.4, 0.1])
+    run(task, tmp_path, epochs=9, patience=2, average_best=1)
+    evaluated = [record for record in metrics(tmp_path) if record["kind"] == "dev"]
+    assert [record["epoch"] for record in evaluated] == [1, 2, 3, 4]
+    assert run(ToyTask(), tmp_path, epochs=9, patience=2).already_finished
+
+
+def test_the_best_weights_become_the_bundle(tmp_path: Path) -> None:
+    seen: list[dict[str, Tensor]] = []
+
+    class Remembers(ToyTask):
+        def evaluate(self, split: str, device: torch.device, advance: Any) -> Any:
+            if split == "dev":
+                seen.append({k: v.clone() for k, v in self.model.state_dict().items()})
+            return super().evaluate(split, device, advance)
+
+    task = Remembers(dev_values=[0.3, 0.1, 0.2, 0.1])
+    outcome = run(task, tmp_path, average_best=1)
+    assert_equal(load_tensors(outcome.bundle / "model.safetensors"), seen[1])
+
+
+@pytest.mark.parametrize(("averaged_value", "is_used"), [(0.05, True), (0.15, False)])
+def test_the_average_is_used_only_when_it_is_better(
+    tmp_path: Path, averaged_value: float, is_used: bool
+) -> None:
+    task = ToyTask(dev_values=[0.3, 0.1, 0.2, averaged_value, 0.1])
+    seen: list[dict[str, Tensor]] = []
+    original = task.evaluate
+
+    def evaluate(split: str, device: torch.device, advance: Any) -> Any:
+        if split == "dev":
+            seen.append({k: v.clone() for k, v in task.model.state_dict().items()})
+        return original(split, device, advance)
+
+    task.evaluate = evaluate  # type: ignore[method-assign]
+    outcome = run(task, tmp_path, average_best=2)
+    written = load_tensors(outcome.bundle / "model.safetensors")
+    mean = {name: (seen[1][name] + seen[2][name]) / 2 for name in seen[1]}
+    if is_used:
+        for name in mean:
+            torch.testing.assert_close(written[name], mean[name])
+    else:
+        assert_equal(written, seen[1])
+
+
+def test_a_task_without_dev_data_keeps_the_last_weights(tmp_path: Path) -> None:
+    task = ToyTask(has_dev=False)
+    outcome = run(task, tmp_path)
+    assert outcome.dev is None
+    assert_equal(load_tensors(outcome.bundle / "model.safetensors"), task.model.state_dict())
+
+
+def test_nothing_to_train_on(tmp_path: Path) -> None:
+    class Empty(ToyTask):
+        def plan_epoch(self, epoch: int) -> list[BatchPlan]:
+            return []
+
+    with pytest.raises(DataError, match="there is nothing to train on"):
+        run(Empty(), tmp_path)
+
+
+def test_what_cannot_be_written_is_a_resource_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("asr.training.progress._append", full)
+    with pytest.raises(ResourceError, match="cannot be written: No space left on device"):
+        run(ToyTask(unreadable={1: "broken"}), tmp_path)
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    class Nested(ToyTask):
+        def plan_epoch(self, epoch: int) -> list[BatchPlan]:
+            with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
+                run(ToyTask(), tmp_path)
+            return super().plan_epoch(epoch)
+
+    run(Nested(), tmp_path, epochs=1)
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(StoppedError):
+        run(stopping_task(4 + 8), tmp_path)
+    newest = max((tmp_path / "checkpoints").glob("step-*"))
+    file = newest / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    run(ToyTask(), tmp_path)
+    shown = capsys.readouterr().err
+    assert "passed over a damaged checkpoint" in shown
+    assert "checksum differs" in shown
+    run(ToyTask(), tmp_path / "whole")
+    assert_equal(weights(tmp_path), weights(tmp_path / "whole"))
+
+
+def test_skipped_during_measurement_do_not_count(tmp_path: Path) -> None:
+    task = ToyTask(unreadable={0: "broken"})
+    load: Callable[[BatchPlan, int], tuple[ToyBatch | None, list[Skipped]]] = task.load_batch
+    assert load(task.plan_epoch(0)[0], 0) is not None
+    run(task, tmp_path, epochs=1)
+    text = (tmp_path / "skipped.jsonl").read_text(encoding="utf-8")
+    assert text.count("\n") == 1
