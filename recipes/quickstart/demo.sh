@@ -1,0 +1,34 @@
+#!/bin/sh
+# What `make demo` runs after installing: prepare, train, evaluate, transcribe.
+# Usage: demo.sh BIN, the folder of the installed `asr`.
+set -eu
+asr="$1/asr"
+run=exp/quickstart/default
+data=data/quickstart
+
+"$asr" prepare recipes/quickstart
+"$asr" train recipes/quickstart
+"$asr" evaluate "$run/best" "$data/test.jsonl" --out "$run/test" --json "$run/test.json"
+
+# One test file and its reference, for a look.
+"$1/python" - "$data" "$run" <<'PYTHON'
+import json, subprocess, sys
+from pathlib import Path
+
+data, run = Path(sys.argv[1]), Path(sys.argv[2])
+line = (data / "test.jsonl").open(encoding="utf-8").readline()
+utterance = json.loads(line)
+audio = data / utterance["audio_filepath"]
+command = [str(Path(sys.executable).with_name("asr")), "transcribe", str(audio)]
+text = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+scores = json.loads((run / "test.json").read_text(encoding="utf-8"))
+print(f"""
+test WER {100 * scores["wer"]:.1f} %, CER {100 * scores["cer"]:.1f} % without a language model
+    reference:  {utterance["text"]}
+    transcript: {text}
+
+Try next:
+    {Path(sys.executable).parent}/asr transcribe {audio} --format json
+    {Path(sys.executable).parent}/asr info {run}/best
+    {Path(sys.executable).parent}/asr train recipes/an4        (downloads 64 MB, trains about half an hour)""")
+PYTHON
