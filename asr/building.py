@@ -14,7 +14,7 @@ from asr.data.text import normalize_text
 from asr.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from asr.errors import AudioError, DataError, shown
 from asr.frontend.augment import AugmentConfig, SpecAugment
-from asr.frontend.filter_bank import FilterBank, FilterBankConfig, LogMel, MelConfig
+from asr.frontend.filter_bank import FilterBank, FilterBankConfig, LogMel, MelConfig, WindowShape
 from asr.frontend.frontend import Extractor, Frontend, FrontendConfig
 from asr.frontend.mfcc import Mfcc, MfccConfig
 from asr.frontend.normalize import TrainingSetNormalization, UtteranceNormalization
@@ -117,19 +117,19 @@ def _extractor(config: FrontendConfig) -> Extractor:
             compress=config.compress,
         )
     if isinstance(config, FilterBankConfig):
-        mel = _mel(config, config.num_mels)
+        mel = _mel(config, config.num_mels, "hamming")
         return FilterBank(mel, preemphasis=config.preemphasis, deltas=config.deltas)
     if isinstance(config, MfccConfig):
         return Mfcc(
-            _mel(config, config.num_mels),
+            _mel(config, config.num_mels, "hamming"),
             preemphasis=config.preemphasis,
             num_cepstra=config.num_cepstra,
             deltas=config.deltas,
         )
-    return _mel(config, config.num_mels)
+    return _mel(config, config.num_mels, "hann")
 
 
-def _mel(config: MelConfig, num_mels: int) -> LogMel:
+def _mel(config: MelConfig, num_mels: int, window_shape: WindowShape) -> LogMel:
     return LogMel(
         sample_rate=config.sample_rate,
         num_mels=num_mels,
@@ -137,6 +137,7 @@ def _mel(config: MelConfig, num_mels: int) -> LogMel:
         hop_seconds=config.hop_seconds,
         low_frequency=config.low_frequency,
         high_frequency=config.high_frequency,
+        window_shape=window_shape,
     )
 
 
