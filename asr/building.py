@@ -1,6 +1,6 @@
 """From a recipe to objects: the only place where a config meets a constructor."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from asr.frontend.spectrogram import Spectrogram, SpectrogramConfig
 from asr.models.ctc import CTCModel
 from asr.models.lstm import RecurrentStack
 from asr.recipe import Recipe
-from asr.speech import Augmentation, SpeechTask, Splits
+from asr.speech import Sampling, SpeechTask, Splits
 from asr.storage import folder_writer
 
 STATISTICS_SECONDS = 3600.0  # of training audio for normalisation over the training set
@@ -63,9 +63,9 @@ def build_task(recipe: Recipe, run: Path, *, command: str) -> SpeechTask:
         tokenizer,
         splits,
         reader=reader,
-        batch_seconds=recipe.training.batch_seconds,
-        seed=recipe.seed,
-        augmentation=Augmentation(
+        sampling=Sampling(
+            batch_seconds=recipe.training.batch_seconds,
+            seed=recipe.seed,
             speed_factors=tuple(recipe.augment.speed_factors),
             noise_probability=recipe.augment.noise_probability,
             noise_snr_db=(recipe.augment.noise_snr_db[0], recipe.augment.noise_snr_db[1]),
@@ -162,7 +162,7 @@ def _tokenizer(recipe: Recipe, splits: Splits, folder: Path) -> Tokenizer:
 
 
 def _statistics_batches(
-    utterances: list[Utterance], reader: AudioReader
+    utterances: Sequence[Utterance], reader: AudioReader
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Waveforms of the training set, or of an even sample of it when it is long."""
     total = sum(utterance.duration for utterance in utterances)

@@ -1,64 +1,39 @@
 """From a corpus to the manifests `train.jsonl`, `dev.jsonl` and `test.jsonl`.
 
-A folder with `recipe.toml` and `prepare.py` is a recipe: its program is run and knows its corpus.
+A folder with `recipe.toml` and `prepare.py` is a recipe: its program is run, and knows its corpus.
 Any other folder is somebody's own recordings, and nothing in it is run. A `prepare.py` has one
-function, `prepare(corpus: list[Path], out: Path) -> None`, and ends in `write_splits`: all sets are
-written at the end and at once, so that a preparation that fails leaves what was there before.
-
-Whoever prepares must say so when a set is missing or when sets share speakers; what nobody declared
-is an error. `prepared.json` keeps these reasons, with the sizes of the sets.
+function, `prepare(corpus: list[Path], out: Path) -> None`, which ends in `write_splits`: all sets
+are written at the end and at once, so a preparation that fails leaves what was there before.
 """
 
 import importlib.util
 import inspect
-import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from asr.config import read_toml
 from asr.data.importers import ImportedFolder, import_folder
-from asr.data.manifest import Utterance, read_manifest, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.prepared import (
+    MARKER,
+    PreparedData,
+    adopt,
+    find_prepared,
+    share_speakers,
+    write_splits,
+)
 from asr.data.recordings import Problem
-from asr.data.splits import hold_out_share, split_three
-from asr.errors import ConfigError, DataError, ModelError, shown
-from asr.storage import FolderLock, read_json, write_atomically, write_json
+from asr.data.splits import HeldOut, hold_out_share, split_three
+from asr.errors import ConfigError, DataError, shown
+from asr.storage import write_atomically
 
-MARKER = "prepared.json"
 SKIPPED = "skipped.jsonl"
-SETS = ("train", "dev", "test")
 HELD_OUT_SHARE = 0.1  # of one's own training speech, for a set that the folder lacks
-
-Splits = Mapping[str, Sequence[Utterance]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparedData:
-    """Manifests that are ready, by the name of the set.
-
-    Attributes:
-        out: their folder.
-        paths: the manifests: train, dev, mostly test, and others that a corpus has.
-        counts: utterances.
-        hours: of speech.
-        speakers: how many are named.
-        absent: sets that are not there on purpose → why.
-        shared_speakers: why train, dev and test share speakers; none: they do not.
-        notes: what the reader should know besides.
-    """
-
-    out: Path
-    paths: dict[str, Path]
-    counts: dict[str, int]
-    hours: dict[str, float]
-    speakers: dict[str, int]
-    absent: dict[str, str] = field(default_factory=dict)
-    shared_speakers: str | None = None
-    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -79,24 +54,151 @@ def prepare(
 
     Raises:
         DataError: the corpus is missing, incomplete or unusable, or its sets are not apart.
-        ConfigError: an option that does not go with this folder; the recipe's program is no good;
-            another process is preparing the same folder.
+        ConfigError: an option that does not go with this folder, or a recipe without a usable
+            program.
         ResourceError: the disk is too small or not writable.
     """
     folder = recipe.parent if recipe.is_file() else recipe
     if not folder.is_dir():
         raise ConfigError(f"{shown(recipe)}: no such recipe, and no folder of recordings")
-    if not (folder / "recipe.toml").is_file():
-        if corpus:
+    if (folder / "recipe.toml").is_file():
+        if drop_bad:
             raise ConfigError(
-                f"{shown(folder)}: no recipe.toml here, so these are recordings of your own; "
-                "give their folder without --corpus"
+                f"{shown(folder)}: is a recipe; --drop-bad is for recordings of your own, a "
+                "published corpus must be complete"
             )
-        return _prepare_own(folder, out or Path("data") / folder.resolve().name, drop_bad)
-    if drop_bad:
+        variant = recipe if recipe.is_file() else folder / "recipe.toml"
+        return _prepare_recipe(variant, list(corpus), out or _place_of_data(variant))
+    if corpus or recipe.is_file():
         raise ConfigError(
-            f"{shown(folder)}: is a recipe; --drop-bad is for recordings of your own, a published "
-            "corpus must be complete"
+            f"{shown(recipe)}: no recipe.toml here, so these are recordings of your own; give "
+            "their folder, without --corpus"
         )
-    variant = recipe if recipe.is_file() else folder / "recipe.toml"
-    return _prepare_recipe(variant, list(corpus), out or _place_of_data(variant))
+    return _prepare_own(folder, out or Path("data") / folder.resolve().name, drop_bad=drop_bad)
+
+
+def load_program(folder: Path) -> ModuleType:
+    """The `prepare.py` of a recipe folder, run as the module `recipes.<folder>.prepare`.
+
+    Raises:
+        ConfigError: there is none, or it has no function `prepare`.
+    """
+    path = folder / "prepare.py"
+    if not path.is_file():
+        raise ConfigError(
+            f"{shown(folder)}: has no prepare.py; write its manifests by hand, or copy the "
+            "prepare.py of another recipe"
+        )
+    package = ModuleType(f"recipes.{folder.resolve().name}")
+    package.__path__ = [str(folder)]  # so that it can import its neighbours relatively
+    name = f"{package.__name__}.prepare"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{shown(path)}: cannot be loaded as a program")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[package.__name__], sys.modules[name] = package, module
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "prepare", None)):
+        raise ConfigError(f"{shown(path)}: has no function prepare(corpus, out)")
+    return module
+
+
+def _prepare_recipe(variant: Path, corpus: list[Path], out: Path) -> PreparedData:
+    folder = variant.parent
+    program = load_program(folder)
+    if not corpus:
+        corpus = _default_corpus(getattr(program, "CORPUS_FOLDER", folder.resolve().name))
+    missing = next((path for path in corpus if not path.is_dir()), None)
+    if missing is not None:
+        raise DataError(f"{shown(missing)}: no such folder; --corpus needs the unpacked corpus")
+    function: Callable[..., None] = program.prepare
+    options: dict[str, Any] = {}
+    if "variant" in inspect.signature(function).parameters:
+        options["variant"] = variant.stem
+    before = _identity(out / MARKER)
+    function([path.absolute() for path in corpus], out, **options)
+    prepared = find_prepared(out)
+    if prepared is None or _identity(out / MARKER) == before:
+        return adopt(out)
+    return prepared
+
+
+def _default_corpus(name: str) -> list[Path]:
+    corpora = os.environ.get("ASR_CORPORA")
+    folder = Path(corpora) / name if corpora else None
+    return [folder] if folder is not None and folder.is_dir() else []
+
+
+def _place_of_data(variant: Path) -> Path:
+    """Where the recipe looks for its training manifest, else `data/<name>`."""
+    data = read_toml(variant).get("data")
+    train = data.get("train") if isinstance(data, dict) else None
+    if isinstance(train, str) and Path(train).name == "train.jsonl":
+        return Path(train).parent
+    return Path("data") / variant.parent.resolve().name
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at `path`: another one after it was replaced."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def _prepare_own(folder: Path, out: Path, *, drop_bad: bool) -> PreparedData:
+    if out.resolve() == folder.resolve():
+        raise ConfigError(
+            f"{shown(out)}: the manifests cannot lie among the recordings; choose another --out"
+        )
+    imported = import_folder(folder, drop_bad=drop_bad)
+    prepared = _write_given(out, imported) if imported.splits else _write_own(out, imported)
+    _write_skipped(out / SKIPPED, imported.skipped)
+    return prepared
+
+
+def _write_own(out: Path, imported: ImportedFolder) -> PreparedData:
+    """The sets of a folder that keeps none apart."""
+    sets = split_three(imported.utterances)
+    shared = None if sets.by == "speaker" else _by_recording(imported.utterances)
+    splits = {"train": sets.train, "dev": sets.dev, "test": sets.test}
+    return write_splits(out, splits, shared_speakers=shared, notes=_notes(imported))
+
+
+def _by_recording(utterances: list[Utterance]) -> str:
+    named = {entry.speaker for entry in utterances if entry.speaker}
+    who = f"{len(named)} speakers are named, too few to keep apart" if named else "no speaker known"
+    return f"{who}: split by recording, so the scores hold for these speakers only"
+
+
+def _write_given(out: Path, imported: ImportedFolder) -> PreparedData:
+    """The sets that a folder keeps apart itself; what is missing is taken out of train."""
+    splits: dict[str, list[Utterance]] = dict(imported.splits.items())
+    notes = _notes(imported)
+    if "train" not in splits:
+        raise DataError(
+            f"{shown(out)}: the folder keeps {', '.join(sorted(splits))} apart, but has no train; "
+            "name one, or remove these names to have it split"
+        )
+    for seed, name in enumerate(("dev", "test")):
+        if name not in splits:
+            taken: HeldOut = hold_out_share(splits["train"], share=HELD_OUT_SHARE, seed=seed)
+            splits["train"], splits[name] = taken.kept, taken.held_out
+            notes.append(f"the folder has no {name}: {name} was taken out of train")
+    reason = "the folder itself has them in several of its sets" if share_speakers(splits) else None
+    return write_splits(out, splits, shared_speakers=reason, notes=notes)
+
+
+def _notes(imported: ImportedFolder) -> list[str]:
+    skipped = len(imported.skipped)
+    left_out = [f"{skipped} left out, listed in {SKIPPED}"] if skipped else []
+    return [f"read as {imported.layout}", *left_out]
+
+
+def _write_skipped(path: Path, skipped: Sequence[Problem]) -> None:
+    """One JSON object a line for everything left out; no file when nothing was."""
+    if not skipped:
+        path.unlink(missing_ok=True)
+        return
+    lines = [json.dumps({"where": p.where, "reason": p.reason}) for p in skipped]
+    write_atomically(path, "\n".join(lines) + "\n")

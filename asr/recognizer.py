@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from asr.building import build_model
@@ -101,7 +102,7 @@ class Recognizer:
         return self.model.frontend.sample_rate
 
     def transcribe(
-        self, audio: Path | str | BinaryIO | np.ndarray, sample_rate: int | None = None
+        self, audio: Path | str | BinaryIO | npt.NDArray[Any], sample_rate: int | None = None
     ) -> Transcript:
         """What is said in a recording.
 
@@ -132,7 +133,7 @@ class Recognizer:
         return Transcript(
             text=hypothesis.text,
             duration=audio.duration,
-            words=tuple(_within(word, audio.duration) for word in hypothesis.words),
+            words=hypothesis.words,
             log_prob=hypothesis.log_prob,
             truncated=audio.truncated,
             declared_seconds=audio.declared_seconds if audio.truncated else None,
@@ -140,7 +141,7 @@ class Recognizer:
             warnings=audio.warnings,
         )
 
-    def _from_array(self, waveform: np.ndarray, sample_rate: int | None) -> Audio:
+    def _from_array(self, waveform: npt.NDArray[Any], sample_rate: int | None) -> Audio:
         if not np.issubdtype(waveform.dtype, np.floating):
             raise TypeError(f"waveform must be floats in [-1, 1], got {waveform.dtype}")
         if waveform.ndim != 1:
@@ -179,7 +180,7 @@ def load(bundle: Path | str | None = None, *, device: str = "auto") -> Recognize
 
 
 def transcribe(
-    audio: Path | str | BinaryIO | np.ndarray,
+    audio: Path | str | BinaryIO | npt.NDArray[Any],
     *,
     model: Path | str | None = None,
     sample_rate: int | None = None,
@@ -213,12 +214,6 @@ def described(recognizer: Recognizer) -> str:
     score = f"dev WER {100 * dev['wer']:.1f} %" if dev else "no dev score"
     unfinished = "" if recognizer.facts.get("finished") else ", training not finished"
     return f"model {shown(recognizer.folder)} ({score}{unfinished})"
-
-
-def _within(word: Word, duration: float) -> Word:
-    """The word with its times inside the recording (the last frame may reach beyond)."""
-    start, end = min(word.start, duration), min(word.end, duration)
-    return Word(word=word.word, start=start, end=end, confidence=word.confidence)
 
 
 def _resampled(waveform: Waveform, rate: int, wanted: int) -> Waveform:

@@ -18,7 +18,7 @@ from asr.errors import AudioError
 from asr.frontend.augment import add_noise, change_speed
 from asr.models.ctc import CTCModel
 from asr.objectives.ctc import ctc_loss, frames_needed
-from asr.scoring.corpus import score_corpus
+from asr.scoring.error_rate import score_corpus
 from asr.training.task import Advance, BatchPlan, Evaluation, Skipped
 
 NUM_EXAMPLES = 3
@@ -42,15 +42,19 @@ class Splits:
 
 
 @dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How waveforms are varied while training; masks are the front end's.
+class Sampling:
+    """How training batches are drawn, and their waveforms varied; masks are the front end's.
 
     Attributes:
+        batch_seconds: most audio in a batch, padding included.
+        seed: of the order and of the speeds.
         speed_factors: one is drawn per utterance and epoch.
         noise_probability: share of utterances with noise.
         noise_snr_db: lowest and highest dB of speech over noise.
     """
 
+    batch_seconds: float
+    seed: int
     speed_factors: tuple[float, ...] = (1.0,)
     noise_probability: float = 0.0
     noise_snr_db: tuple[float, float] = (10.0, 40.0)
@@ -66,18 +70,14 @@ class SpeechTask:
         splits: Splits,
         *,
         reader: AudioReader,
-        batch_seconds: float,
-        seed: int,
-        augmentation: "Augmentation",
+        sampling: Sampling,
         write_bundle: Callable[[Path, Mapping[str, object]], None],
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self._splits = splits
-        self._batch_seconds = batch_seconds
-        self._seed = seed
         self._reader = reader
-        self._augmentation = augmentation
+        self._sampling = sampling
         self._write_bundle = write_bundle
         self._examples, self.excluded = trainable(model, tokenizer, splits.train)
 
@@ -95,7 +95,7 @@ class SpeechTask:
         if self.excluded:
             lines.append(f"left out of training: {len(self.excluded)} utterances")
             lines += [f"    {skipped.id}: {skipped.reason}" for skipped in self.excluded[:5]]
-        durations = self._durations(epoch=0)
+        durations = self.durations(epoch=0)
         plans = self.plan_epoch(0)
         share = padding_share(durations, [plan.items for plan in plans])
         lines.append(f"{self.tokenizer.vocabulary_size} output labels; {share:.1%} padding")
@@ -110,9 +110,12 @@ class SpeechTask:
 
     def plan_epoch(self, epoch: int) -> list[BatchPlan]:
         """Length buckets; `size` is seconds of audio with padding."""
-        durations = self._durations(epoch)
+        durations = self.durations(epoch)
         batches = plan_batches(
-            durations, batch_seconds=self._batch_seconds, seed=self._seed, epoch=epoch
+            durations,
+            batch_seconds=self._sampling.batch_seconds,
+            seed=self._sampling.seed,
+            epoch=epoch,
         )
         return [
             BatchPlan(tuple(batch), max(durations[i] for i in batch) * len(batch))
@@ -126,7 +129,7 @@ class SpeechTask:
         for index in plan.items:
             example = self._examples[index]
             try:
-                waveform = self._reader.read(example.utterance)
+                waveform = self._reader.read_whole(example.utterance)
             except AudioError as error:
                 skipped.append(Skipped(example.utterance.id, f"{error.reason} [{error.code}]"))
                 continue
@@ -150,12 +153,12 @@ class SpeechTask:
         """(B,) CTC losses in nats per utterance."""
         batch = batch.to(device)
         waveforms = batch.waveforms
-        if self._augmentation.noise_probability > 0:
+        if self._sampling.noise_probability > 0:
             waveforms = add_noise(
                 waveforms,
                 batch.waveform_lengths,
-                snr_db=self._augmentation.noise_snr_db,
-                probability=self._augmentation.noise_probability,
+                snr_db=self._sampling.noise_snr_db,
+                probability=self._sampling.noise_probability,
             )
         log_probs, lengths = self.model(waveforms, batch.waveform_lengths)
         return ctc_loss(log_probs, lengths, batch.targets, batch.target_lengths, ids=batch.ids)
@@ -172,7 +175,7 @@ class SpeechTask:
             utterances,
             reader=self._reader,
             device=device,
-            batch_seconds=self._batch_seconds,
+            batch_seconds=self._sampling.batch_seconds,
         ):
             results[utterance.id] = result
             advance(len(results), len(utterances))
@@ -205,11 +208,12 @@ class SpeechTask:
 
     def _speeds(self, epoch: int) -> Sequence[float]:
         """The speed factor of every utterance in an epoch."""
-        random = np.random.default_rng((self._seed, epoch, 1))
-        factors = self._augmentation.speed_factors
+        random = np.random.default_rng((self._sampling.seed, epoch, 1))
+        factors = self._sampling.speed_factors
         return [factors[i] for i in random.integers(len(factors), size=len(self._examples))]
 
-    def _durations(self, epoch: int) -> list[float]:
+    def durations(self, epoch: int) -> list[float]:
+        """Seconds of every utterance that is trained on, in an epoch: its speed counts."""
         return [
             example.utterance.duration / speed
             for example, speed in zip(self._examples, self._speeds(epoch), strict=True)

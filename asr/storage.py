@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,11 @@ MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 100 * 1024 * 1024
 MAX_JSON_BYTES = 64 * 1024 * 1024
+_LEFTOVER = re.compile(r".+\.(tmp|old)-\d+", re.DOTALL)  # …-PROCESS: unfinished work of ours
+
+
+class NewerFormatError(ModelError):
+    """A folder made by a newer version: intact, but not readable here."""
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -81,9 +87,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    separate: dict[str, Any] = {}
+    memory: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        # Tied weights lie in the same memory, which the format refuses: each name gets a copy.
+        separate[name] = own.clone() if own.untyped_storage().data_ptr() in memory else own
+        memory.add(own.untyped_storage().data_ptr())
     try:
-        save_file(contiguous, path)
+        save_file(separate, path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     except SafetensorError as error:
@@ -137,7 +149,8 @@ def verify_folder(folder: Path) -> None:
     """Return when every file that the manifest of `folder` lists is there and unchanged.
 
     Raises:
-        ModelError: no manifest, made by a newer version, a file missing or with another hash.
+        ModelError: no manifest, or a file missing, unreadable or with another hash.
+        NewerFormatError: made by a newer version.
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():
@@ -149,7 +162,7 @@ def verify_folder(folder: Path) -> None:
         raise ModelError(f"{shown(manifest)}: has no list of files; the folder is damaged")
     version = content.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise ModelError(
+        raise NewerFormatError(
             f"{shown(folder)}: made by a newer version (format {version}, this one reads up to "
             f"{FORMAT_VERSION}); update asr-toolkit"
         )
@@ -159,7 +172,11 @@ def verify_folder(folder: Path) -> None:
         file = folder / name
         if not file.is_file():
             raise ModelError(f"{shown(file)}: is missing; copy the whole folder again")
-        if file_hash(file) != digest:
+        try:
+            found = file_hash(file)
+        except OSError as error:
+            raise ModelError(f"{shown(file)}: cannot be read: {error.strerror}") from error
+        if found != digest:
             raise ModelError(
                 f"{shown(file)}: checksum differs from {MANIFEST}; the file is damaged or was "
                 "changed. Copy the folder again"
@@ -189,7 +206,7 @@ def text_hash(text: str) -> str:
 def sweep_temporary(folder: Path) -> list[Path]:
     """Remove what killed processes left half-written in `folder`; call it with the lock held."""
     swept = []
-    for leftover in [*folder.glob("*.tmp-*"), *folder.glob(".*.tmp-*")]:
+    for leftover in [path for path in folder.glob("*.tmp-*") if _LEFTOVER.fullmatch(path.name)]:
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
@@ -200,7 +217,7 @@ def sweep_temporary(folder: Path) -> list[Path]:
 
 def recover_replaced(folder: Path) -> None:
     """Finish what a kill between the two renames of `folder_writer` left; with the lock held."""
-    for old in folder.glob("*.old-*"):
+    for old in [path for path in folder.glob("*.old-*") if _LEFTOVER.fullmatch(path.name)]:
         final = folder / old.name.rpartition(".old-")[0]
         if final.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -243,15 +260,17 @@ class FolderLock:
             raise _cannot_write(self._path, error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, str(os.getpid()).encode("ascii"))
         except OSError as error:
             owner = os.read(self._descriptor, 20).decode("ascii", "replace").strip() or "unknown"
             os.close(self._descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise _cannot_write(self._path, error) from error
             raise ConfigError(
                 f"{shown(self._path.parent)}: in use by process {owner}; wait for it, stop it, or "
                 "choose another --out"
             ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, str(os.getpid()).encode("ascii"))
         return self
 
     def __exit__(

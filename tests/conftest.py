@@ -17,3 +17,15 @@ def corpora() -> Path:
     if not folder:
         pytest.skip("set ASR_CORPORA to the folder that holds an4/, fsdd/ … to run this test")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a made-up corpus `data/`, a recipe `beeps/` and a finished run `run/`."""
+    from asr.experiment import train_recipe
+    from tests.made import write_corpus, write_recipe
+
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = write_recipe(folder / "beeps", write_corpus(folder / "data"))
+    train_recipe(recipe, out=folder / "run", say=lambda line: None)
+    return folder

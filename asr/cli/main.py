@@ -27,7 +27,7 @@ app.command("config")(inspect.config_command)
 app.command("info")(inspect.info_command)
 
 # Typer does not export the base of its usage errors; it is the parent of the one it does export.
-UsageError = typer.BadParameter.__base__ or typer.BadParameter
+UsageError: type[BaseException] = typer.BadParameter.__base__ or typer.BadParameter
 DEBUG = "--debug"
 
 
@@ -78,7 +78,7 @@ def _report(error: BaseException) -> int:
             return _say(str(error), error.status)
         case AsrError():
             return _say(str(error), error.exit_code)
-        case UsageError():
+        case _ if isinstance(error, UsageError):
             command = getattr(getattr(error, "ctx", None), "command_path", "asr")
             return _say(f"{_message(error)} (see {command} --help)", 2)
         case KeyboardInterrupt() | typer.Abort():

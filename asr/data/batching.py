@@ -8,14 +8,16 @@ save. Audio is read by `AudioReader`, which keeps what fits of the decoded corpu
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from asr.data.audio import read_audio
+from asr.data.audio import Audio, read_audio
 from asr.data.manifest import Utterance
+from asr.errors import AudioError
 
 Waveform = npt.NDArray[np.float32]
 
@@ -132,26 +134,45 @@ class AudioReader:
     def __init__(self, sample_rate: int, cache_bytes: int) -> None:
         self.sample_rate = sample_rate
         self._free_bytes = cache_bytes
-        self._cache: dict[str, Waveform] = {}
+        # By what is read, not by the name: train and dev may both have an utterance called 1.
+        self._cache: dict[tuple[Path, float, float], Audio] = {}
         self._lock = threading.Lock()
 
     def read(self, utterance: Utterance) -> Waveform:
-        """The waveform (samples,) float32 of an utterance; do not write into it.
+        """The waveform (samples,) float32 of an utterance, or what is left of it.
+
+        Do not write into it: it may be handed out again.
 
         Raises:
             AudioError: the file cannot be used.
         """
-        cached = self._cache.get(utterance.id)
+        return self._read(utterance).waveform
+
+    def read_whole(self, utterance: Utterance) -> Waveform:
+        """As `read`, but a file that is cut off is refused: its text says more than it does.
+
+        Raises:
+            AudioError: the file cannot be used, or is cut off.
+        """
+        audio = self._read(utterance)
+        if audio.truncated:
+            reason = f"cut off: {audio.duration:.2f} of {utterance.duration:.2f} s are there"
+            raise AudioError(utterance.audio, reason, "BAD_AUDIO")
+        return audio.waveform
+
+    def _read(self, utterance: Utterance) -> Audio:
+        key = (utterance.audio, utterance.offset, utterance.duration)
+        cached = self._cache.get(key)
         if cached is not None:
             return cached
-        waveform = read_audio(
+        audio = read_audio(
             utterance.audio,
             sample_rate=self.sample_rate,
             offset=utterance.offset,
             duration=utterance.duration,
-        ).waveform
+        )
         with self._lock:
-            if waveform.nbytes <= self._free_bytes and utterance.id not in self._cache:
-                self._free_bytes -= waveform.nbytes
-                self._cache[utterance.id] = waveform
-        return waveform
+            if audio.waveform.nbytes <= self._free_bytes and key not in self._cache:
+                self._free_bytes -= audio.waveform.nbytes
+                self._cache[key] = audio
+        return audio

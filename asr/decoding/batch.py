@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from asr.data.batching import AudioReader, collate, group_by_length
+from asr.data.batching import AudioReader, Waveform, collate, group_by_length
 from asr.data.loading import load_ahead
 from asr.data.manifest import Utterance
 from asr.data.tokenizer import Tokenizer
@@ -39,7 +39,7 @@ def recognize(
     durations = [utterance.duration for utterance in utterances]
     batches = group_by_length(durations, batch_seconds=batch_seconds)[::-1]
 
-    def load(batch: Sequence[int]) -> list[tuple[Utterance, np.ndarray | AudioError]]:
+    def load(batch: Sequence[int]) -> list[tuple[Utterance, Waveform | AudioError]]:
         return [(utterances[index], _read(reader, utterances[index])) for index in batch]
 
     for loaded in load_ahead(batches, load, NUM_WORKERS):
@@ -54,7 +54,7 @@ def recognize(
 
 
 def decode_batch(
-    model: CTCModel, tokenizer: Tokenizer, waveforms: Sequence[np.ndarray], device: torch.device
+    model: CTCModel, tokenizer: Tokenizer, waveforms: Sequence[Waveform], device: torch.device
 ) -> list[Hypothesis]:
     """The hypotheses of B waveforms (samples,) float32 at the model's sample rate."""
     if not waveforms:
@@ -62,10 +62,17 @@ def decode_batch(
     batch = collate([""] * len(waveforms), waveforms, [()] * len(waveforms)).to(device)
     with torch.inference_mode():
         log_probs, lengths = model(batch.waveforms, batch.waveform_lengths)
-    return greedy(log_probs, lengths, tokenizer, frame_seconds=model.frontend.frame_seconds)
+    rate = model.frontend.sample_rate
+    return greedy(
+        log_probs,
+        lengths,
+        tokenizer,
+        frame_seconds=model.frontend.frame_seconds,
+        durations=[len(waveform) / rate for waveform in waveforms],
+    )
 
 
-def _read(reader: AudioReader, utterance: Utterance) -> np.ndarray | AudioError:
+def _read(reader: AudioReader, utterance: Utterance) -> Waveform | AudioError:
     try:
         return reader.read(utterance)
     except AudioError as error:

@@ -64,7 +64,10 @@ class Task(Protocol[BatchT]):
     uninterrupted one to the bit.
     """
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """The network, whose state dict is all there is to save."""
+        ...
 
     def describe(self) -> Sequence[str]:
         """Lines for the start of the training: how much data, how many were excluded."""

@@ -1,0 +1,134 @@
+"""Recipes: reading, overriding, resolving; every recipe in the repository is a good one."""
+
+from pathlib import Path
+
+import pytest
+
+from asr.errors import ConfigError
+from asr.recipe import (
+    Recipe,
+    apply_override,
+    as_toml,
+    load_recipe,
+    recipe_file,
+    run_folder,
+)
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").rglob("*.toml"))
+MINIMAL = '[data]\ntrain = "train.jsonl"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "recipe.toml").write_text(MINIMAL, encoding="utf-8")
+    return tmp_path / "x"
+
+
+def test_there_are_recipes() -> None:
+    names = {path.relative_to(RECIPES[0].parent.parent).as_posix() for path in RECIPES}
+    assert {"an4/recipe.toml", "quickstart/recipe.toml", "librispeech/mini.toml"} <= names
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_recipe_is_good_and_short(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert path.read_text(encoding="utf-8").count("\n") <= 40
+    assert recipe.data.train.startswith(f"data/{path.parent.name}")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_resolved_recipe_reads_back_the_same(path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(path)
+    (tmp_path / "again.toml").write_text(as_toml(recipe), encoding="utf-8")
+    assert load_recipe(tmp_path / "again.toml") == recipe
+
+
+def test_defaults(folder: Path) -> None:
+    recipe = load_recipe(folder)
+    assert recipe.objective.name == "ctc"
+    assert recipe.frontend.name == "log_mel"
+    assert recipe.training.epochs == 40
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("training.epochs=3", "training", "epochs", 3),
+        ("training.clip_norm=1e-3", "training", "clip_norm", 1e-3),
+        ("data.dev=my/dev.jsonl", "data", "dev", "my/dev.jsonl"),
+        ('data.dev="a b"', "data", "dev", "a b"),
+        ("augment.speed_factors=[0.9, 1.0]", "augment", "speed_factors", [0.9, 1.0]),
+        ("encoder.bidirectional = false", "encoder", "bidirectional", False),
+    ],
+)
+def test_overrides(folder: Path, override: str, section: str, key: str, value: object) -> None:
+    recipe = load_recipe(folder, [override])
+    assert getattr(getattr(recipe, section), key) == value
+
+
+def test_later_overrides_win(folder: Path) -> None:
+    assert load_recipe(folder, ["seed=3", "seed=4"]).seed == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed", "--set seed: write section.key=value"),
+        (".a=3", r"--set \.a=3: write section.key=value"),
+        ("seed.a=3", "'seed' is a value, not a section"),
+    ],
+)
+def test_bad_overrides(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        apply_override({"seed": 1}, override)
+
+
+def test_an_override_is_checked_like_the_file(folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(folder, ["encoder.hiden_size=3", "training.epochs=half"])
+    assert "unknown key 'encoder.hiden_size'; did you mean 'hidden_size'?" in str(caught.value)
+    assert "'training.epochs' must be a valid integer, got 'half'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '_target_ = "os.system"',
+        'objective = { name = "ctc", _target_ = "os.system" }',
+        '[objective]\nname = "asr.objectives.ctc.CTCConfig"',
+        '[encoder]\n"__class__" = "x"',
+        '[tokenizer]\nname = "!!python/object/apply:os.system"',
+        '[frontend]\nname = "os.system"',
+        '[optimizer]\nname = "torch.optim.SGD"',
+    ],
+)
+def test_nothing_in_a_recipe_names_code(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.toml").write_text(f"{text}\n{MINIMAL}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"unknown key|must be one of|must be 'ctc'"):
+        load_recipe(tmp_path / "x.toml")
+
+
+def test_which_file_a_recipe_is(folder: Path) -> None:
+    assert recipe_file(folder) == folder / "recipe.toml"
+    variant = folder / "big.toml"
+    variant.write_text(MINIMAL, encoding="utf-8")
+    assert recipe_file(variant) == variant
+    assert run_folder(folder) == Path("exp/x/default")
+    assert run_folder(variant) == Path("exp/x/big")
+
+
+def test_missing_recipes(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none: no such recipe \(a folder, or a .toml file\)"):
+        load_recipe(tmp_path / "none")
+    (folder / "recipe.toml").rename(folder / "other.toml")
+    with pytest.raises(ConfigError, match=r"x: has no recipe\.toml; name one of other\.toml"):
+        load_recipe(folder)
+    (folder / "other.toml").unlink()
+    with pytest.raises(ConfigError, match=r"has no recipe\.toml; name a folder that has one"):
+        load_recipe(folder)
+
+
+def test_the_schema_round_trips_through_json(folder: Path) -> None:
+    recipe = load_recipe(folder)
+    assert Recipe.model_validate(recipe.model_dump()) == recipe
