@@ -6,12 +6,13 @@ function, `prepare(corpus: list[Path], out: Path) -> None`, which ends in `write
 are written at the end and at once, so a preparation that fails leaves what was there before.
 """
 
-import importlib.util
 import inspect
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -92,12 +93,12 @@ def load_program(folder: Path) -> ModuleType:
     package = ModuleType(f"recipes.{folder.resolve().name}")
     package.__path__ = [str(folder)]  # so that it can import its neighbours relatively
     name = f"{package.__name__}.prepare"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{shown(path)}: cannot be loaded as a program")
-    module = importlib.util.module_from_spec(spec)
+    loader = SourceFileLoader(name, str(path))
+    spec = ModuleSpec(name, loader, origin=str(path))
+    spec.has_location = True
+    module = module_from_spec(spec)
     sys.modules[package.__name__], sys.modules[name] = package, module
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     if not callable(getattr(module, "prepare", None)):
         raise ConfigError(f"{shown(path)}: has no function prepare(corpus, out)")
     return module

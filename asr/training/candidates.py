@@ -20,18 +20,24 @@ class Candidates:
     @property
     def count(self) -> int:
         """How many sets are kept."""
-        return len(self._ranked())
+        return min(self._keep, len(self._ranked()))
 
     def add(self, model: nn.Module, epoch: int, value: float) -> None:
         """Keep the model's weights when `value` is among the lowest."""
         ranked = self._ranked()
-        if len(ranked) >= self._keep and value >= ranked[self._keep - 1][0]:
+        if len(ranked) >= self._keep and (value, epoch) >= ranked[self._keep - 1][:2]:
             return
         with folder_writer(self._folder / f"epoch-{epoch:05d}") as temporary:
             save_tensors(temporary / "model.safetensors", model.state_dict())
             write_json(temporary / "value.json", {"value": value, "epoch": epoch})
         for _, _, folder in self._ranked()[self._keep :]:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def drop_after(self, epoch: int) -> None:
+        """Delete the sets of later epochs, which a training that goes on has not reached."""
+        for _, made_in, folder in self._ranked():
+            if made_in > epoch:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def load_best(self, model: nn.Module) -> bool:
         """Load the best set into the model; False when there is none."""
@@ -47,7 +53,7 @@ class Candidates:
 
     def average(self) -> dict[str, Tensor] | None:
         """The mean of the kept sets, or None when there are fewer than two."""
-        ranked = self._ranked()
+        ranked = self._ranked()[: self._keep]
         if len(ranked) < 2:
             return None
         return average_weights([folder / "model.safetensors" for _, _, folder in ranked])

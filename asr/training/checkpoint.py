@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from asr.errors import ModelError, shown
 from asr.storage import (
+    NewerFormatError,
     folder_writer,
     is_valid,
     load_tensors,
@@ -85,7 +86,7 @@ def save_checkpoint(
             temporary / "state.json",
             {
                 "state": asdict(state),
-                "optimizer": scalars,
+                "optimizer": {"kind": type(optimizer).__name__, "scalars": scalars},
                 "torch": torch.__version__,
                 "num_threads": torch.get_num_threads(),
             },
@@ -104,13 +105,16 @@ def load_latest(
         the state, and a line about every newer checkpoint that was invalid.
 
     Raises:
-        ModelError: there are checkpoints but none is valid, or it does not fit the model.
+        ModelError: there are checkpoints but none is valid, or it does not fit the model or the
+            optimiser, or was made by a newer version.
     """
-    folders = sorted(folder.glob("step-*[0-9]"), reverse=True)
+    folders = _checkpoints(folder)
     complaints: list[str] = []
     for candidate in folders:
         try:
             verify_folder(candidate)
+        except NewerFormatError:
+            raise  # intact: passing over it would throw away what it holds
         except ModelError as error:
             complaints.append(f"passed over a damaged checkpoint: {error}")
             continue
@@ -170,9 +174,14 @@ def average_weights(paths: list[Path]) -> dict[str, Tensor]:
 def _load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     load_weights(model, folder / "model.safetensors")
     content = read_json(folder / "state.json")
-    _restore_optimizer(
-        optimizer, load_tensors(folder / "optimizer.safetensors"), content["optimizer"], folder
-    )
+    kind, now = content["optimizer"]["kind"], type(optimizer).__name__
+    if kind != now:
+        raise ModelError(
+            f"{shown(folder)}: was trained with {kind}, and the recipe now has {now}; set "
+            "optimizer.name back, or choose another --out"
+        )
+    tensors = load_tensors(folder / "optimizer.safetensors")
+    _restore_optimizer(optimizer, tensors, content["optimizer"]["scalars"], folder)
     values: dict[str, Any] = content["state"]
     known = {part.name for part in fields(TrainingState)}
     if set(values) != known:
@@ -204,15 +213,31 @@ def _restore_optimizer(
         state.setdefault(int(index), {})[name] = tensor
     for index, name, value in scalars:
         state.setdefault(int(index), {})[name] = value
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    for number, values in state.items():
+        kept = [value for value in values.values() if isinstance(value, Tensor) and value.ndim]
+        if number >= len(shapes) or any(value.shape != shapes[number] for value in kept):
+            raise ModelError(
+                f"{shown(folder)}: the optimiser's state is of another model, or other parts of it "
+                "were trained; choose another --out"
+            )
     groups = optimizer.state_dict()["param_groups"]
-    if any(index >= sum(len(group["params"]) for group in groups) for index in state):
-        raise ModelError(f"{shown(folder)}: the optimiser's state is of another model")
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints, intact or not, the one of the highest step first."""
+    named = [path for path in folder.glob("step-*") if path.name[5:].isdecimal()]
+    return sorted(named, key=_step, reverse=True)
+
+
+def _step(path: Path) -> int:
+    return int(path.name[5:])
 
 
 def _prune(folder: Path, keep: Path) -> None:
     """Delete valid checkpoints beyond the newest two; invalid ones neither count nor stay."""
-    older = sorted((path for path in folder.glob("step-*[0-9]") if path < keep), reverse=True)
+    older = [path for path in _checkpoints(folder) if _step(path) < _step(keep)]
     valid = 1
     for path in older:
         if valid < KEEP_LAST and is_valid(path):

@@ -15,10 +15,10 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from asr.data.loading import load_ahead
 from asr.errors import ConfigError, DataError, DivergedError, ResourceError, StoppedError, shown
 from asr.storage import FolderLock, recover_replaced, sweep_temporary
 from asr.training.checkpoint import TrainingState, batch_seed, load_latest, save_checkpoint
-from asr.data.loading import load_ahead
 from asr.training.optimizer import (
     AdamWConfig,
     SgdConfig,
@@ -28,7 +28,7 @@ from asr.training.optimizer import (
 )
 from asr.training.preflight import check_space, measure_epoch
 from asr.training.progress import Reporter, duration_text
-from asr.training.run import is_finished, mark_finished, note_recipe
+from asr.training.run import is_finished, mark_finished, note_recipe, unmark_finished
 from asr.training.selection import Selection
 from asr.training.settings import TrainingConfig
 from asr.training.signals import StopSignals
@@ -145,15 +145,16 @@ class _Training(Generic[BatchT]):
     def run(self, recipe: Mapping[str, Any], allow_changed: bool) -> Outcome:
         lines = self._restore(allow_changed)
         lines += [f"changed: {line}" for line in note_recipe(self.folder, recipe, self.seed)]
-        with Reporter(self.folder, step=self.state.step) as self.reporter:
+        finished = self._is_done() and is_finished(self.folder)
+        with Reporter(self.folder, None if finished else self.state) as self.reporter:
             for line in lines:
                 self.reporter.say(line)
-            if is_finished(self.folder, self.config.epochs, self._is_stale()):
-                self.reporter.say(
-                    f"this training is finished ({self.state.epoch} epochs); to go on: "
-                    f"--set training.epochs={2 * self.state.epoch}"
-                )
+            if finished:
+                more = "patience=0" if self._is_stale() else f"epochs={2 * self.state.epoch}"
+                done = f"this training is finished ({self.state.epoch} epochs)"
+                self.reporter.say(f"{done}; to go on: --set training.{more}")
                 return Outcome(self.folder / "best", None, None, already_finished=True)
+            unmark_finished(self.folder)
             self.selection = Selection(
                 self.task,
                 self.folder,
@@ -162,11 +163,12 @@ class _Training(Generic[BatchT]):
                 reporter=self.reporter,
                 keep=self.config.average_best,
             )
+            self.selection.go_on_after(self.state.epoch)
             self._introduce()
-            while self.state.epoch < self.config.epochs and not self._is_stale():
+            while not self._is_done():
                 self._run_epoch()
             dev, test = self.selection.finish(self.state)
-            mark_finished(self.folder, self.config.epochs, self._is_stale())
+            mark_finished(self.folder, self.state.epoch, self._is_stale())
             return Outcome(self.folder / "best", dev, test)
 
     def _restore(self, allow_changed: bool) -> list[str]:
@@ -187,6 +189,9 @@ class _Training(Generic[BatchT]):
             self.stepper.scaler.load_state_dict(self.state.scaler)
         where = f"epoch {self.state.epoch + 1}, batch {self.state.position}"
         return [*complaints, f"resuming after step {self.state.step} ({where})"]
+
+    def _is_done(self) -> bool:
+        return self.state.epoch >= self.config.epochs or self._is_stale()
 
     def _is_stale(self) -> bool:
         return 0 < self.config.patience <= self.state.stale
@@ -220,9 +225,7 @@ class _Training(Generic[BatchT]):
         epoch = self.state.epoch + 1
         self.reporter.start(f"epoch {epoch}/{self.config.epochs}", len(plans), self.state.position)
         self.model.train()
-        begun = time.perf_counter()
         losses = self._train_batches(plans)
-        self.state.seconds += time.perf_counter() - begun
         if epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs:
             try:
                 mean_loss = statistics.fmean(losses) if losses else math.nan
@@ -236,16 +239,18 @@ class _Training(Generic[BatchT]):
     def _train_batches(self, plans: Sequence[BatchPlan]) -> list[float]:
         """The updates of the rest of an epoch; their losses."""
         losses: list[float] = []
-        saved = time.monotonic()
+        saved = counted = time.monotonic()
         for window in self._windows(plans):
             if window.batches:
                 result = self._update(window, len(plans))
                 if not result.bad_ids:
                     losses.append(result.loss)
             self.state.position = window.next_position
+            self.state.seconds += time.monotonic() - counted
+            counted = time.monotonic()
             self.reporter.advance(self.state.position, self._status(losses))
             self._stop_if_asked()
-            minutes = (time.monotonic() - saved) / 60
+            minutes = (counted - saved) / 60
             if minutes > self.config.checkpoint_minutes and self.state.position < len(plans):
                 self._save()
                 saved = time.monotonic()
@@ -273,7 +278,7 @@ class _Training(Generic[BatchT]):
         loaded = load_ahead(plans[first:], load, self.config.num_workers)
         batches: list[tuple[int, BatchT]] = []
         for position, (batch, skipped) in enumerate(loaded, start=first):
-            self._record_skipped(skipped)
+            self._record_skipped(skipped, position + 1)
             if batch is not None:
                 batches.append((position, batch))
             if (position + 1) % self.config.accumulate == 0 or position + 1 == len(plans):
@@ -288,7 +293,8 @@ class _Training(Generic[BatchT]):
         if result.bad_ids:
             self.state.non_finite += 1
             for identity in result.bad_ids:
-                self._log_skipped(Skipped(identity, f"{result.reason}; step not made"))
+                reason = f"{result.reason}; step not made"
+                self._log_skipped(Skipped(identity, reason), self.state.position + 1)
             if self.state.non_finite >= MAX_NON_FINITE:
                 names = ", ".join(map(shown, result.bad_ids[:3]))
                 raise DivergedError(
@@ -300,17 +306,13 @@ class _Training(Generic[BatchT]):
         self.state.non_finite = 0
         self.state.step += 1
         if self.state.step % LOG_EVERY == 0:
-            values = {
-                "epoch": self.state.epoch + 1,
-                "loss": result.loss,
-                "gradient_norm": result.gradient_norm,
-                "learning_rate": rate,
-            }
+            values = {"epoch": self.state.epoch + 1, "loss": result.loss, "learning_rate": rate}
+            values["gradient_norm"] = result.gradient_norm
             self.reporter.log("train", self.state.step, values)
 
-    def _record_skipped(self, skipped: Sequence[Skipped]) -> None:
+    def _record_skipped(self, skipped: Sequence[Skipped], batch: int) -> None:
         for item in skipped:
-            self._log_skipped(item)
+            self._log_skipped(item, batch)
             self.reporter.say(f"left out {shown(item.id)}: {shown(item.reason)}")
         self.state.skipped += len(skipped)
         if self.state.skipped > self.config.max_bad:
@@ -320,8 +322,8 @@ class _Training(Generic[BatchT]):
                 f"--set training.max_bad={2 * self.state.skipped}"
             )
 
-    def _log_skipped(self, item: Skipped) -> None:
-        self.reporter.log_skipped(self.state.step, self.state.epoch + 1, item.id, item.reason)
+    def _log_skipped(self, item: Skipped, batch: int) -> None:
+        self.reporter.log_skipped(self.state.epoch + 1, batch, item.id, item.reason)
 
     def _save(self) -> None:
         if self.stepper.scaler.is_enabled():

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
 
 from asr.config import Config
@@ -25,6 +25,13 @@ class SgdConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: "Schedule" = "constant"
     warmup: float = Field(default=0.0, ge=0, lt=1)  # share of the training
+
+    @field_validator("nesterov")
+    @classmethod
+    def _needs_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:
+        if nesterov and info.data.get("momentum") == 0:
+            raise ValueError("false when momentum is 0")
+        return nesterov
 
 
 class AdamWConfig(Config):

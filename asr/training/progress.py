@@ -1,12 +1,13 @@
 """What a training tells: a progress bar, `metrics.jsonl` and TensorBoard events.
 
-`metrics.jsonl` has one JSON object a line. A resumed training first drops the lines that a killed
-one had written beyond its last checkpoint, so every step stands there once.
+`metrics.jsonl` and `skipped.jsonl` have one JSON object a line. A training that goes on first drops
+the lines that a killed one had written beyond its last checkpoint, so each thing stands there once.
 """
 
 import json
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,20 +23,31 @@ from rich.progress import (
 )
 
 from asr.storage import write_atomically
+from asr.training.checkpoint import TrainingState
 
 
 class Reporter:
-    """Writes the log files of a run folder and shows progress on stderr."""
+    """Writes the log files of a run folder and shows progress on stderr.
 
-    def __init__(self, folder: Path, *, step: int = 0, quiet: bool = False) -> None:
+    Args:
+        folder: the run folder.
+        state: where the training goes on: what the files tell beyond it is dropped. None when it
+            does not.
+        quiet: whether nothing is shown.
+    """
+
+    def __init__(self, folder: Path, state: TrainingState | None, *, quiet: bool = False) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._metrics = folder / "metrics.jsonl"
         self._skipped = folder / "skipped.jsonl"
-        for path in (self._metrics, self._skipped):
-            _drop_after(path, step)
+        if state is not None:
+            _keep_lines(self._metrics, lambda record: _is_measured(record, state))
+            place = (state.epoch + 1, state.position)
+            _keep_lines(self._skipped, lambda record: (record["epoch"], record["batch"]) <= place)
         # Without a step there is nothing to purge.
-        self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        first = state.step + 1 if state is not None and state.step else None
+        self._events = SummaryWriter(str(folder), purge_step=first)
         self._console = Console(file=sys.stderr, quiet=quiet)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -77,20 +89,20 @@ class Reporter:
         if self._row is not None:
             self._bar.update(self._row, completed=done, state=state)
 
-    def log(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """A line of `metrics.jsonl`, and its numbers for TensorBoard."""
-        _append(self._metrics, {"kind": kind, "step": step, **values})
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self._events.add_scalar(f"{kind}/{name}", value, step)
+    def log(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """A line of `metrics.jsonl`, and its numbers for TensorBoard; only the finite ones."""
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        _append(self._metrics, {"kind": kind, "step": step, **finite})
+        for name, value in finite.items():
+            self._events.add_scalar(f"{kind}/{name}", value, step)
 
     def log_text(self, name: str, step: int, lines: str) -> None:
         """A text for TensorBoard, such as sample decodes."""
         self._events.add_text(name, lines, step)
 
-    def log_skipped(self, step: int, epoch: int, identity: str, reason: str) -> None:
-        """A line of `skipped.jsonl`: a sequence that was left out, and why."""
-        record = {"step": step, "epoch": epoch, "id": identity, "reason": reason}
+    def log_skipped(self, epoch: int, batch: int, identity: str, reason: str) -> None:
+        """A line of `skipped.jsonl`: what was left out of a batch (from 1) of an epoch, and why."""
+        record = {"epoch": epoch, "batch": batch, "id": identity, "reason": reason}
         _append(self._skipped, record)
 
 
@@ -107,16 +119,27 @@ def _append(path: Path, record: Mapping[str, Any]) -> None:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def _drop_after(path: Path, step: int) -> None:
-    """Keep the whole lines of a JSON-lines file whose `step` is at most `step`."""
+def _is_measured(record: Mapping[str, Any], state: TrainingState) -> bool:
+    """Whether `state` already includes what a line of `metrics.jsonl` tells."""
+    match record["kind"]:
+        case "train":
+            return bool(record["step"] <= state.step)
+        case "dev":
+            return bool(record["epoch"] <= state.epoch)
+        case _:  # of a finished model, which there is not, or not any more
+            return False
+
+
+def _keep_lines(path: Path, is_kept: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Keep the whole lines of a JSON-lines file of which `is_kept` is true."""
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in path.read_bytes().split(b"\n"):
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode("utf-8"))
         except ValueError:
             continue  # the half line of a killed process
-        if record["step"] <= step:
-            kept.append(line + "\n")
-    write_atomically(path, "".join(kept))
+        if is_kept(record):
+            kept.append(line + b"\n")
+    write_atomically(path, b"".join(kept))

@@ -47,13 +47,14 @@ def mark_finished(folder: Path, epochs: int, stopped_early: bool) -> None:
     write_json(folder / FINISHED, {"epochs": epochs, "stopped_early": stopped_early})
 
 
-def is_finished(folder: Path, epochs: int, stopped_early: bool) -> bool:
-    """Whether a training of `epochs` in this run folder has nothing left to do."""
-    mark = folder / FINISHED
-    if not mark.exists():
-        return False
-    done = read_json(mark)
-    return bool(done["epochs"] >= epochs or (done["stopped_early"] and stopped_early))
+def is_finished(folder: Path) -> bool:
+    """Whether the bundle of this run folder is that of its last checkpoint."""
+    return (folder / FINISHED).exists()
+
+
+def unmark_finished(folder: Path) -> None:
+    """Take the mark back: the training goes on."""
+    (folder / FINISHED).unlink(missing_ok=True)
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

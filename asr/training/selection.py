@@ -1,6 +1,5 @@
 """Evaluations, and which weights become the finished model."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,10 @@ class Selection:
         self._task, self._folder, self._device = task, folder, device
         self._signals, self._reporter = signals, reporter
         self._candidates = Candidates(folder / "candidates", keep=keep)
+
+    def go_on_after(self, epoch: int) -> None:
+        """Forget the evaluations after `epoch`: they are made again, or were of another run."""
+        self._candidates.drop_after(epoch)
 
     def evaluate(self, split: str) -> Evaluation | None:
         """The scores on a split, with a bar; None when the task has no such data.
@@ -96,8 +99,7 @@ class Selection:
         self, state: TrainingState, epoch: int, mean_loss: float, evaluation: Evaluation
     ) -> None:
         values = {"epoch": epoch, "train_loss": mean_loss, **evaluation.metrics}
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        self._reporter.log("dev", state.step, finite)
+        self._reporter.log("dev", state.step, values)
         metrics = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items())
         star = "  (best)" if state.best == (evaluation.value, epoch) else ""
         spent = duration_text(state.seconds)

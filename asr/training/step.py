@@ -59,6 +59,7 @@ class Stepper:
     ) -> None:
         if precision == "float16" and device.type != "cuda":
             raise ValueError("precision float16 needs a CUDA device")
+        self._model = model
         self._optimizer = optimizer
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._clip_norm = clip_norm
@@ -69,6 +70,28 @@ class Stepper:
 
     def update(self, parts: Sequence[Part]) -> StepResult:
         """One update from the mean gradient of `parts`; none when anything is not finite."""
+        buffers = self._buffers()
+        result = self._try(parts)
+        if result.bad_ids:
+            self._reset(buffers)
+        return result
+
+    def measure(self, part: Part) -> None:
+        """The work of one part without an update, for timing; it leaves no trace in the model."""
+        buffers = self._buffers()
+        self._backward(part, len(part.ids))
+        self._reset(buffers)
+
+    def _buffers(self) -> list[Tensor]:
+        """Copies of what a forward pass may change, such as the running means of BatchNorm."""
+        return [buffer.clone() for buffer in self._model.buffers()]
+
+    def _reset(self, buffers: Sequence[Tensor]) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        for buffer, before in zip(self._model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+
+    def _try(self, parts: Sequence[Part]) -> StepResult:
         self._optimizer.zero_grad(set_to_none=True)
         total = sum(len(part.ids) for part in parts)
         loss_sum = 0.0
@@ -76,16 +99,10 @@ class Stepper:
             losses = self._backward(part, total)
             bad = [i for i, loss in enumerate(losses.tolist()) if not math.isfinite(loss)]
             if bad:
-                self._optimizer.zero_grad(set_to_none=True)
                 names = tuple(part.ids[index] for index in bad)
                 return StepResult(math.nan, math.nan, names, "the loss is not finite")
             loss_sum += float(losses.sum())
         return self._apply(parts, loss_sum / total)
-
-    def measure(self, part: Part) -> None:
-        """The work of one part without an update, for timing."""
-        self._backward(part, len(part.ids))
-        self._optimizer.zero_grad(set_to_none=True)
 
     def _backward(self, part: Part, total: int) -> Tensor:
         """Add the gradient of a part; its (B,) losses. Nothing is added when one is not finite."""
@@ -102,15 +119,18 @@ class Stepper:
         self.scaler.unscale_(self._optimizer)
         limit = self._clip_norm if self._clip_norm > 0 else math.inf
         norm = float(nn.utils.clip_grad_norm_(self._parameters, limit))
-        scale_only = self.scaler.is_enabled() and not math.isfinite(norm)
-        if not math.isfinite(norm) and not scale_only:
-            self._optimizer.zero_grad(set_to_none=True)
+        if not math.isfinite(norm) and not self._is_scaled_up():
+            self.scaler.update()
             names = tuple(name for part in parts for name in part.ids)
             return StepResult(loss, norm, names, "the gradient is not finite")
-        # With float16 an overflow is expected now and then: the scaler skips and scales down.
+        # A gradient that only the scaling of float16 made overflow is no fault of the training:
+        # the scaler passes over it and scales less.
         self.scaler.step(self._optimizer)
         self.scaler.update()
         return StepResult(loss, norm)
+
+    def _is_scaled_up(self) -> bool:
+        return self.scaler.is_enabled() and self.scaler.get_scale() > 1
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self._precision == "float32":

@@ -1,0 +1,132 @@
+"""Forced alignment: in which frames were the tokens of a known text said?
+
+The most probable of all CTC alignments of the tokens, by the Viterbi algorithm over the tokens with
+blanks around them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from asr.decoding.hypothesis import TokenSpan, check_normalised
+from asr.errors import DataError
+from asr.objectives.ctc import frames_needed
+
+MAX_CELLS = 1 << 30  # bytes of the table of moves: a quarter of an hour at 30 ms and 15 letters/s
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Where given tokens were found.
+
+    Attributes:
+        spans: each token with its frames and confidence.
+        log_prob: of this alignment, in nats.
+    """
+
+    spans: tuple[TokenSpan, ...]
+    log_prob: float
+
+
+def align(log_probs: ArrayLike, tokens: Sequence[int], *, blank: int = 0) -> Alignment:
+    """The most probable alignment of `tokens`; of equally probable ones always the same.
+
+    Time and memory grow with frames times tokens: 5 ms for 50 s of speech at 30 ms a frame.
+
+    Args:
+        log_probs: (T, V) of one utterance, from `log_softmax`.
+        tokens: without blanks.
+        blank: the symbol that stands for no token.
+
+    Raises:
+        DataError: fewer frames than the tokens need, no alignment with a probability above zero,
+            NaN, or too long to align.
+        ValueError: another shape, logits, or tokens outside the vocabulary.
+    """
+    scores = np.ascontiguousarray(log_probs, dtype=np.float64)
+    if scores.ndim != 2:
+        raise ValueError(f"log_probs must be (T, V), got {scores.shape}")
+    num_frames, vocabulary_size = scores.shape
+    if any(not 0 <= token < vocabulary_size or token == blank for token in tokens):
+        raise ValueError(f"tokens must be 0 to {vocabulary_size - 1} without the blank {blank}")
+    states = np.full(2 * len(tokens) + 1, blank, dtype=np.int64)
+    states[1::2] = tokens
+    _check_lengths(num_frames, tokens)
+    check_normalised(scores.max())
+    path, log_prob = _viterbi(scores, states, blank)
+    if np.isnan(scores).any() or log_prob == -np.inf:
+        raise DataError(
+            f"no alignment of the {len(tokens)} tokens has a probability above zero: the model "
+            "diverged, or its input is damaged"
+        )
+    return Alignment(_spans(path, states, scores), float(log_prob))
+
+
+def _check_lengths(num_frames: int, tokens: Sequence[int]) -> None:
+    needed = frames_needed(tokens)
+    if num_frames < needed:
+        raise DataError(
+            f"{num_frames} frames for {len(tokens)} tokens: an alignment needs at least {needed} "
+            "(one per token and one between equal neighbours). Is it the text of this sound?"
+        )
+    if num_frames * (2 * len(tokens) + 1) > MAX_CELLS:
+        raise DataError(
+            f"{num_frames} frames with {len(tokens)} tokens are too long to align at once; cut the "
+            "recording into parts"
+        )
+
+
+def _spans(
+    path: NDArray[np.int64], states: NDArray[np.int64], scores: NDArray[np.float64]
+) -> tuple[TokenSpan, ...]:
+    """The tokens of a path of states; odd states are tokens, each with frames of its own."""
+    starts = np.flatnonzero(np.diff(path, prepend=-1))
+    ends = np.append(starts[1:], len(path))
+    values = scores[np.arange(len(path)), states[path]]
+    confidences = np.exp(np.minimum(np.maximum.reduceat(values, starts), 0.0))
+    return tuple(
+        TokenSpan(int(states[path[start]]), int(start), int(end), float(confidence))
+        for start, end, confidence in zip(starts, ends, confidences, strict=True)
+        if path[start] % 2 == 1
+    )
+
+
+@njit(nogil=True, cache=True)
+def _viterbi(scores, states, blank):  # type: ignore[no-untyped-def]
+    """The best path (T,) of indices into `states` (S,), and its log-probability.
+
+    `scores` is (T, V) float64. Each frame stays in its state, moves on by one, or by two over a
+    blank between different tokens; ties stay. States that cannot be reached yet, or from which the
+    end cannot be reached any more, are not computed.
+    """
+    num_frames, num_states = len(scores), len(states)
+    moves = np.zeros((num_frames, num_states), np.uint8)
+    before = np.full(num_states, -np.inf)
+    now = np.full(num_states, -np.inf)
+    for s in range(min(2, num_states)):
+        before[s] = scores[0, states[s]]
+    for t in range(1, num_frames):
+        first = max(0, num_states - 2 * (num_frames - t))
+        last = min(num_states, 2 * t + 2)
+        for s in range(first, last):
+            best, move = before[s], 0
+            if s >= 1 and before[s - 1] > best:
+                best, move = before[s - 1], 1
+            skips = s >= 2 and states[s] != blank and states[s] != states[s - 2]
+            if skips and before[s - 2] > best:
+                best, move = before[s - 2], 2
+            now[s] = best + scores[t, states[s]]
+            moves[t, s] = move
+        before, now = now, before
+    state = num_states - 1
+    if num_states > 1 and before[state - 1] > before[state]:
+        state -= 1
+    log_prob = before[state]
+    path = np.empty(num_frames, np.int64)
+    for t in range(num_frames - 1, -1, -1):
+        path[t] = state
+        state -= moves[t, state]
+    return path, log_prob

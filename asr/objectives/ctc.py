@@ -1,0 +1,190 @@
+"""Connectionist temporal classification: the cost of a token sequence summed over its alignments.
+
+Reference: Graves, Fernández, Gomez and Schmidhuber, "Connectionist temporal classification", ICML
+2006. Removing repeats, then blanks, turns an alignment (one symbol per frame) into its tokens; the
+cost of the tokens is minus the log of the probability of all alignments that turn into them.
+
+torch computes it (its native kernels on CPU and CUDA; int64 padded targets never take the cuDNN
+path, which has limits of its own on lengths). torch's CPU kernel trusts its caller: a token outside
+the vocabulary reads foreign memory, which ends the process or yields a finite, wrong cost. So every
+batch passes `check_targets` first.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from asr.config import Config
+from asr.errors import DataError, shown
+
+NAMED = 5  # utterances that an error message describes; the others are counted
+
+
+class CTCConfig(Config):
+    """Train with connectionist temporal classification."""
+
+    name: Literal["ctc"] = "ctc"
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    log_prob_lengths: Tensor,
+    targets: Tensor,
+    target_lengths: Tensor,
+    *,
+    blank: int = 0,
+    ids: Sequence[str] | None = None,
+) -> Tensor:
+    """The cost of each utterance's targets: (B,) nats, neither averaged nor divided by a length.
+
+    What lies beyond the lengths changes neither costs nor gradients. A cost that is not finite is
+    returned as it is: infinity when a needed symbol has probability zero, NaN for NaN.
+
+    Args:
+        log_probs: (B, T, V) float32 or float64 from `log_softmax`. The gradient that reaches
+            whatever produced the logits is probability minus occupancy; the gradient with respect
+            to log-probabilities taken alone has no meaning.
+        log_prob_lengths: (B,) int64 frames, each 1 to T.
+        targets: (B, U) int64 tokens without blank; what lies beyond each length is ignored.
+        target_lengths: (B,) int64 tokens, each 0 to U.
+        blank: the symbol that stands for no token.
+        ids: names of the utterances, for errors.
+
+    Raises:
+        DataError: tokens outside the vocabulary, blanks as targets, no frames, or too few of them.
+        ValueError: shapes or lengths that do not fit together, or an empty batch.
+        TypeError: other dtypes than those above.
+    """
+    if log_probs.dim() != 3:
+        raise ValueError(f"log_probs must be (B, T, V), got {tuple(log_probs.shape)}")
+    if log_probs.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"log_probs must be float32 or float64, got {log_probs.dtype}")
+    batch, num_frames, vocabulary_size = log_probs.shape
+    if batch == 0 or len(targets) != batch:
+        raise ValueError(f"log_probs hold {batch} utterances and targets {len(targets)}")
+    check_targets(
+        log_prob_lengths,
+        targets,
+        target_lengths,
+        num_frames=num_frames,
+        vocabulary_size=vocabulary_size,
+        blank=blank,
+        ids=ids,
+    )
+    return F.ctc_loss(
+        log_probs.transpose(0, 1),  # the one place where time comes first
+        targets.to(log_probs.device),
+        log_prob_lengths.cpu(),
+        target_lengths.cpu(),
+        blank=blank,
+        reduction="none",
+    )
+
+
+def frames_needed(tokens: Sequence[int]) -> int:
+    """The fewest frames that can carry `tokens`: one each, and a blank between equal neighbours.
+
+    Without tokens one frame is still needed, for a blank.
+    """
+    repeats = sum(before == after for before, after in pairwise(tokens))
+    return max(len(tokens) + repeats, 1)
+
+
+def check_targets(
+    log_prob_lengths: Tensor,
+    targets: Tensor,
+    target_lengths: Tensor,
+    *,
+    num_frames: int,
+    vocabulary_size: int,
+    blank: int = 0,
+    ids: Sequence[str] | None = None,
+) -> None:
+    """Return when CTC can align every utterance of a batch with its targets.
+
+    Tensors on the CPU are checked without waiting for another device.
+
+    Args:
+        log_prob_lengths: (B,) int64 frames of each utterance.
+        targets: (B, U) int64 tokens, padded with anything.
+        target_lengths: (B,) int64 tokens of each utterance.
+        num_frames: T, frames of the padded batch.
+        vocabulary_size: V, blank included.
+        blank: the symbol that no target may hold.
+        ids: names of the utterances, for errors; their numbers in the batch without.
+
+    Raises:
+        DataError: a token outside the vocabulary, a blank among the targets, an utterance without
+            frames or with fewer than its tokens need (`frames_needed`).
+        ValueError: shapes or lengths that do not fit together.
+        TypeError: tensors that are not int64.
+    """
+    log_prob_lengths, targets, target_lengths = (
+        log_prob_lengths.cpu(),
+        targets.cpu(),
+        target_lengths.cpu(),
+    )
+    _check_shapes(log_prob_lengths, targets, target_lengths, num_frames)
+    if ids is not None and len(ids) != len(targets):
+        raise ValueError(f"{len(ids)} ids for {len(targets)} utterances")
+    inside = torch.arange(targets.shape[1]) < target_lengths[:, None]
+    strange = inside & ((targets < 0) | (targets >= vocabulary_size) | (targets == blank))
+    repeats = (inside[:, 1:] & (targets[:, 1:] == targets[:, :-1])).sum(dim=1)
+    needed = (target_lengths + repeats).clamp(min=1)
+    faulty = strange.any(dim=1) | (log_prob_lengths < needed)
+    if not faulty.any():
+        return
+    described = []
+    for index in faulty.nonzero().flatten().tolist()[:NAMED]:
+        name = f"'{shown(ids[index])}'" if ids is not None else f"{index} of the batch"
+        outside = targets[index][strange[index]].tolist()
+        problem = (
+            _outside(outside, vocabulary_size, blank)
+            if outside
+            else _too_short(log_prob_lengths[index], target_lengths[index], needed[index])
+        )
+        described.append(f"utterance {name} {problem}")
+    others = int(faulty.sum()) - len(described)
+    raise DataError("; ".join(described) + (f"; and {others} more utterances" if others else ""))
+
+
+def _outside(tokens: list[int], vocabulary_size: int, blank: int) -> str:
+    listed = ", ".join(str(token) for token in sorted(set(tokens))[:NAMED])
+    return (
+        f"has targets outside the vocabulary ({listed}): tokens are 0 to {vocabulary_size - 1} "
+        f"without the blank {blank}. Was the text encoded with the model's own tokenizer?"
+    )
+
+
+def _too_short(frames: Tensor, tokens: Tensor, needed: Tensor) -> str:
+    return (
+        f"has {int(frames)} frames for {int(tokens)} tokens: CTC needs at least {int(needed)} (one "
+        "per token and one between equal neighbours). Leave it out, or lower frontend.stack"
+    )
+
+
+def _check_shapes(
+    log_prob_lengths: Tensor, targets: Tensor, target_lengths: Tensor, num_frames: int
+) -> None:
+    for name, tensor in (
+        ("log_prob_lengths", log_prob_lengths),
+        ("targets", targets),
+        ("target_lengths", target_lengths),
+    ):
+        if tensor.dtype != torch.int64:
+            raise TypeError(f"{name} must be int64, got {tensor.dtype}")
+    if targets.dim() != 2:
+        raise ValueError(f"targets must be (B, U), got {tuple(targets.shape)}")
+    batch, longest = targets.shape
+    for name, lengths, limit in (
+        ("log_prob_lengths", log_prob_lengths, num_frames),
+        ("target_lengths", target_lengths, longest),
+    ):
+        if lengths.shape != (batch,):
+            raise ValueError(f"{name} must be ({batch},), got {tuple(lengths.shape)}")
+        if ((lengths < 0) | (lengths > limit)).any():
+            raise ValueError(f"{name} must be 0 to {limit}, got {lengths.tolist()}")
