@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asr.building import build_task
+from asr.data.prepared import find_prepared
 from asr.devices import choose_device
 from asr.errors import ConfigError, shown
 from asr.preparation import prepare
 from asr.recipe import Recipe, load_recipe, recipe_file, run_folder
 from asr.training.loop import Outcome, train
+
+PROGRAM = "prepare.py"
 
 
 def train_recipe(
@@ -42,7 +45,7 @@ def train_recipe(
     if resolved.training.precision == "float16" and chosen.type != "cuda":
         raise ConfigError('training.precision = "float16" needs a GPU; use bfloat16 on a CPU')
     folder = out or run_folder(recipe)
-    _prepare_if_needed(resolved, recipe_file(recipe).parent, corpus, say)
+    resolved = _prepared(resolved, recipe_file(recipe), corpus, say)
     say(f"training in {shown(folder)}")
     task = build_task(resolved, folder, command=_command(recipe, overrides, out))
     return train(
@@ -57,18 +60,41 @@ def train_recipe(
     )
 
 
-def _prepare_if_needed(
-    recipe: Recipe, folder: Path, corpus: Sequence[Path], say: Callable[[str], None]
-) -> None:
-    manifests = [Path(m) for m in (recipe.data.train, recipe.data.dev, recipe.data.test) if m]
-    missing = [path for path in manifests if not path.exists()]
+def _prepared(
+    recipe: Recipe, file: Path, corpus: Sequence[Path], say: Callable[[str], None]
+) -> Recipe:
+    """The recipe with all its manifests there: made if needed, without sets that cannot be.
+
+    A corpus may lack a set for a declared reason (LibriSpeech without its test parts); the recipe
+    then goes on without it, and says so.
+
+    Raises:
+        ConfigError: a manifest is missing and nothing here makes it.
+    """
+    missing = _missing(recipe)
     if not missing:
-        return
-    if not (folder / "prepare.py").is_file():
-        names = ", ".join(map(shown, missing))
-        raise ConfigError(f"{names}: no such manifest; make it with asr prepare, or correct [data]")
-    say(f"preparing {shown(manifests[0].parent)} with {shown(folder / 'prepare.py')}")
-    prepare(folder, corpus=list(corpus), out=manifests[0].parent)
+        return recipe
+    folder = Path(recipe.data.train).parent
+    prepared = find_prepared(folder)
+    if prepared is None or not missing.keys() <= prepared.absent.keys():
+        if not (file.parent / PROGRAM).is_file():
+            names = ", ".join(map(shown, missing.values()))
+            raise ConfigError(
+                f"{names}: no such manifest; make it with asr prepare, or correct [data]"
+            )
+        say(f"preparing {shown(folder)} with {shown(file.parent / PROGRAM)}")
+        prepared = prepare(file, corpus=list(corpus), out=folder)
+    absent = {name: prepared.absent[name] for name in _missing(recipe) if name in prepared.absent}
+    for name, reason in absent.items():
+        say(f"no {name} set: {reason}")
+    data = recipe.data.model_copy(update=dict.fromkeys(absent, ""))
+    return recipe.model_copy(update={"data": data})
+
+
+def _missing(recipe: Recipe) -> dict[str, Path]:
+    """The sets whose manifests are named but not there."""
+    named = {name: getattr(recipe.data, name) for name in ("train", "dev", "test")}
+    return {name: Path(path) for name, path in named.items() if path and not Path(path).exists()}
 
 
 def _command(recipe: Path, overrides: Sequence[str], out: Path | None) -> str:

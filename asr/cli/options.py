@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+import logging
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,3 +19,12 @@ Corpus = Annotated[
     typer.Option("--corpus", help="Where the corpus lies. Repeatable. Default: download."),
 ]
 Recipe = Annotated[Path, typer.Argument(help="A recipe folder or a .toml file.")]
+
+
+def show_progress() -> None:
+    """Let the package's log lines, such as the progress of a download, appear on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("asr")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)

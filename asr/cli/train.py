@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.options import Corpus, Device, Overrides, Recipe
+from asr.cli.options import Corpus, Device, Overrides, Recipe, show_progress
 
 
 def train_command(
@@ -24,6 +24,7 @@ def train_command(
     """Train a recipe, preparing its data first if needed; the same command resumes."""
     from asr.experiment import train_recipe
 
+    show_progress()
     outcome = train_recipe(
         recipe,
         overrides=overrides or [],

@@ -92,9 +92,11 @@ def unpack(archive: Path, destination: Path, *, max_bytes: int, max_members: int
         raise DataError(f"{shown(archive)}: cannot be read: {error.strerror}") from error
     try:
         with file:
-            sizes = _inspect(_members(file, archive), archive, max_bytes, max_members)
+            sizes = _inspect(
+                _members(file, archive), archive, max_bytes=max_bytes, max_members=max_members
+            )
             with _folder_beside(destination, sum(sizes.values())) as folder:
-                _write(_members(file, archive), sizes, folder, archive)
+                _write(_members(file, archive), sizes, folder, archive=archive)
                 folder.rename(destination)
     except DAMAGE as error:
         raise _damaged(archive, error) from error
@@ -202,7 +204,7 @@ def _tar_kind(entry: tarfile.TarInfo) -> str:
 
 
 def _inspect(
-    members: Iterator[_Member], archive: Path, max_bytes: int, max_members: int
+    members: Iterator[_Member], archive: Path, *, max_bytes: int, max_members: int
 ) -> dict[PurePosixPath, int]:
     """The files of an archive with their declared sizes, when all members are harmless."""
     files: dict[PurePosixPath, int] = {}
@@ -256,7 +258,7 @@ def _refused(archive: Path, reason: str) -> DataError:
 
 
 def _write(
-    members: Iterator[_Member], sizes: dict[PurePosixPath, int], folder: Path, archive: Path
+    members: Iterator[_Member], sizes: dict[PurePosixPath, int], folder: Path, *, archive: Path
 ) -> None:
     """Copy the members into `folder`; what was inspected must be what comes now."""
     seen = 0

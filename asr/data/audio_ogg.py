@@ -29,10 +29,9 @@ class Page:
 def ogg_header(source: Source) -> Header:
     """Who decodes an OGG file, its declared length, and whether its end mark is missing.
 
-    libsndfile takes complete Opus files, without holding up other threads. It is no use for cut
-    ones (it finds no length and then no sound), for several streams one after another (it reads
-    the first only) and for pieces of Vorbis (near the end it lands beside the place): PyAV does
-    these, and Speex and FLAC in OGG. A recording without an end mark counts as cut.
+    libsndfile takes complete files of Vorbis and Opus. It is no use for cut ones (it finds no
+    length and then no sound) nor for several streams one after another (it reads the first only):
+    PyAV does these, and Speex and FLAC in OGG. A recording without an end mark counts as cut.
     """
     first = _page(source.read_at(0, LONGEST_PAGE), 0)
     if first is None:
@@ -43,9 +42,9 @@ def ogg_header(source: Source) -> Header:
         return Header(decoder="pyav", cut=cut)
     identification = source.read_at(first.payload, 64).ljust(64, b"\0")
     seconds = _seconds(identification, last.granule)
-    opus = identification.startswith(b"OpusHead")
+    native = identification.startswith((b"\x01vorbis", b"OpusHead"))
     # Speex counts in whole packets of 20 ms; libsndfile rounds Opus to its original rate.
-    return Header(decoder="soundfile" if opus else "pyav", seconds=seconds, tolerance=0.03)
+    return Header(decoder="soundfile" if native else "pyav", seconds=seconds, tolerance=0.03)
 
 
 def _page(data: bytes, position: int) -> Page | None:

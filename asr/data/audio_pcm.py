@@ -16,13 +16,20 @@ STREAMING_SIZE = 0x7FFF_F000  # sox writes this, ffmpeg 0xFFFFFFFF, others somet
 MAX_CHUNKS = 1000  # before the sound; a forged file could hold millions of empty ones
 # PCM, float, A-law, mu-law; what EXTENSIBLE (0xFFFE) stands for is looked up.
 _PLAIN_WAVE_CODECS = {0x0001, 0x0003, 0x0006, 0x0007}
+# ADPCM of Microsoft and IMA, GSM, G.726, MP2, MP3, AAC, WMA 1 and 2. FFmpeg takes other codecs too
+# for G.726, and makes noise of them.
+_COMPRESSED_WAVE_CODECS = {0x0002, 0x0011, 0x0031, 0x0045, 0x0050, 0x0055, 0x00FF, 0x0160, 0x0161}
 _PLAIN_AIFF_CODECS = {b"none", b"sowt", b"twos", b"raw ", b"in24", b"in32", b"fl32", b"fl64"}
 _PLAIN_AIFF_CODECS |= {b"ulaw", b"alaw"}
 _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # of a sample, by encoding
 
 
 def wave_header(source: Source) -> Header:
-    """The promise of a RIFF, RIFX or RF64 file with WAVE content."""
+    """The promise of a RIFF, RIFX or RF64 file with WAVE content.
+
+    Raises:
+        AudioError: BAD_FORMAT, a codec that is not read.
+    """
     order = ">" if source.read_at(0, 4) == b"RIFX" else "<"
     position, sizes, codec = 12, b"", b""
     for _ in range(MAX_CHUNKS):
@@ -35,7 +42,11 @@ def wave_header(source: Source) -> Header:
         elif name == b"data":
             if size == 0xFFFF_FFFF and len(sizes) == 16:
                 (size,) = struct.unpack_from("<Q", sizes, 8)
-            return _wave_promise(codec, order, position, size, source.size)
+            riff_bytes = _chunk(source, 0, order)[1] + 8
+            if not size and riff_bytes < source.size and position < source.size:
+                # The recorder was stopped before it wrote the sizes; libsndfile reads nothing.
+                return Header(decoder="pyav")
+            return _wave_promise(source, codec, order, position, size)
         if not name:
             return Header(decoder="soundfile", cut=position - 8 < source.size)
         position += size + size % 2
@@ -43,7 +54,11 @@ def wave_header(source: Source) -> Header:
 
 
 def w64_header(source: Source) -> Header:
-    """The promise of a Wave64 file: chunks with names of 16 bytes and sizes of 8."""
+    """The promise of a Wave64 file: chunks with names of 16 bytes and sizes of 8.
+
+    Raises:
+        AudioError: BAD_FORMAT, a codec that is not read.
+    """
     position, codec = 40, b""
     for _ in range(MAX_CHUNKS):
         head = source.read_at(position, 24)
@@ -54,7 +69,7 @@ def w64_header(source: Source) -> Header:
         if head.startswith(b"fmt "):
             codec = source.read_at(position, min(size, 40))
         elif head.startswith(b"data"):
-            return _wave_promise(codec, "<", position, size, source.size)
+            return _wave_promise(source, codec, "<", position, size)
         position += -(-size // 8) * 8
     return Header(decoder="soundfile")
 
@@ -129,16 +144,20 @@ def _promise(start: int, size: int, file_size: int, bytes_per_second: int) -> He
     return Header(decoder="soundfile", seconds=size / bytes_per_second, cut=cut)
 
 
-def _wave_promise(codec: bytes, order: str, start: int, size: int, file_size: int) -> Header:
+def _wave_promise(source: Source, codec: bytes, order: str, start: int, size: int) -> Header:
     """`codec` is the content of the `fmt ` chunk."""
     if len(codec) < 16:
         return Header(decoder="soundfile")
     tag, _, rate, _, frame_bytes = struct.unpack_from(order + "HHIIH", codec)
     if tag == 0xFFFE and len(codec) >= 26:
         (tag,) = struct.unpack_from(order + "H", codec, 24)
-    promise = _promise(start, size, file_size, rate * frame_bytes)
-    # A compressed codec has frames that are not samples: only the cut is known here.
-    return promise if tag in _PLAIN_WAVE_CODECS else Header(decoder="pyav", cut=promise.cut)
+    promise = _promise(start, size, source.size, rate * frame_bytes)
+    if tag in _PLAIN_WAVE_CODECS:
+        return promise
+    if tag not in _COMPRESSED_WAVE_CODECS:
+        reason = f"is a WAV file of codec 0x{tag:04x}, which is not read; convert it to plain WAV"
+        raise source.error(reason, "BAD_FORMAT")
+    return Header(decoder="pyav", cut=promise.cut)  # its frames are not samples
 
 
 def _chunk(source: Source, position: int, order: str) -> tuple[bytes, int]:

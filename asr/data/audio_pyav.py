@@ -215,8 +215,8 @@ class PyAVDecoder:
         lost: list[NDArray[np.float32]] = []
         jumped = False
         for packet in self._demuxed():
-            if self._lies_before_start(packet):
-                jumped = True
+            if end := self._end_before_start(packet):
+                self.position, jumped = end, True
                 continue
             frames = self._decode(packet)
             if frames is None and self._is_comfort_noise(packet):
@@ -260,14 +260,15 @@ class PyAVDecoder:
                 self.sample_rate = first.rate
                 self.channels = first.layout.nb_channels
 
-    def _lies_before_start(self, packet: SoundPacket) -> bool:
-        """Whether a packet ends so long before the wanted piece that it need not be decoded."""
+    def _end_before_start(self, packet: SoundPacket) -> int | None:
+        """Where a packet ends, if that is so long before the piece that it need not be decoded."""
         if not self._start or packet.pts is None or self._origin is None:
-            return False
+            return None
         if self._stream.codec_context.name in _CHAINED_CODECS:
-            return False
+            return None
         end = _seconds(packet) - self._origin + (packet.duration or 0) * float(packet.time_base)
-        return end < self._start / self.sample_rate - RUN_UP_SECONDS
+        before = end < self._start / self.sample_rate - RUN_UP_SECONDS
+        return max(self.position, round(end * self.sample_rate)) if before else None
 
     def _place(self, frame: AudioFrame) -> int:
         """The position of a frame after its time stamp."""

@@ -1,5 +1,6 @@
-"""Sound decoded by libsndfile: plain samples, FLAC, and complete OGG files of Opus."""
+"""Sound decoded by libsndfile: plain samples, FLAC, complete OGG files of Vorbis and Opus."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -10,9 +11,14 @@ from numpy.typing import NDArray
 from asr.data.audio_source import Header, Source
 
 BLOCK_SAMPLES = 1 << 20  # over all channels: 4 MB, a minute of mono at 16 kHz
+STEP_FRAMES = 256  # at the last good frames before a damage; 16 ms at 16 kHz
 FAILED_SEEK = 39  # libsndfile's SFE_PSF_FSEEK
 _INTEGERS = ("PCM_", "ULAW", "ALAW")  # beginnings of subtypes that cannot go beyond full scale
 _FLOATS = ("FLOAT", "DOUBLE")
+_LOSSY = ("VORBIS", "OPUS")
+# In the last page of a Vorbis file libsndfile finds places some hundred samples off, so it has to
+# come from an earlier page. Pages last a second or so; their limit is 65 kB.
+VORBIS_LAST_PAGE_SECONDS = 10.0
 
 
 class SoundFileDecoder:
@@ -99,19 +105,39 @@ class SoundFileDecoder:
     def _read(self, wanted: int) -> NDArray[np.float32]:
         """Up to `wanted` frames; fewer at the end of the file and before a damage.
 
-        libsndfile does not say how much it wrote before an error, and no decoder of FLAC writes
-        NaN: so the buffer is filled with NaN first. A failed seek is only soundfile's own, behind
-        the last frame of a file that declares no length or too great a one.
+        libsndfile does not say how much it wrote before an error, and integers never become NaN: so
+        the buffer is filled with NaN first. A failed seek is only soundfile's own, behind the last
+        frame of a file that declares no length or too great a one.
         """
         block = np.full((wanted, self.channels), np.nan, np.float32)
         try:
             block = self._file.read(out=block)
         except soundfile.LibsndfileError as error:
-            unwritten = np.isnan(block).any(axis=1)
-            block = block[: int(unwritten.argmax()) if unwritten.any() else wanted]
             self.damaged = error.code != FAILED_SEEK
+            block = self._before_damage(wanted) if self.damaged else _written(block)
         self.position += len(block)
         return block
+
+    def _before_damage(self, wanted: int) -> NDArray[np.float32]:
+        """What is good of the `wanted` frames at `position`, read again in small steps.
+
+        In a large block, libFLAC leaves a damaged frame out, or puts silence in its place, and goes
+        on. Only a step that was read without an error is surely good and where it belongs.
+        """
+        self._file.close()
+        self._file = self._open()
+        good = [np.zeros((0, self.channels), np.float32)]
+        with contextlib.suppress(soundfile.LibsndfileError):
+            self._file.seek(self.position)
+            while (rest := wanted - sum(map(len, good))) > 0:
+                step = np.full((min(STEP_FRAMES, rest), self.channels), np.nan, np.float32)
+                try:
+                    good.append(self._file.read(out=step))
+                except soundfile.LibsndfileError as error:
+                    good.append(_written(step) if error.code == FAILED_SEEK else good[0])
+                if len(good[-1]) < len(step):
+                    break
+        return np.concatenate(good)
 
     def _seek(self, start: int) -> None:
         """Go to frame `start`, or to the end when that comes first.
@@ -119,14 +145,25 @@ class SoundFileDecoder:
         Where libsndfile cannot seek (in a damaged file, or near the end of one that declares no
         length) the file is decoded up to there instead.
         """
+        target = min(start, self._num_frames or start)
+        if self._file.subtype == "VORBIS":
+            last_page = round(VORBIS_LAST_PAGE_SECONDS * self.sample_rate)
+            target = max(0, min(target, (self._num_frames or 0) - last_page))
         try:
-            self.position = int(self._file.seek(min(start, self._num_frames or start)))
+            self.position = int(self._file.seek(target))
         except soundfile.LibsndfileError:
             self._file.close()
             self._file = self._open()
             self.position = 0
-            for _ in self.blocks(0, start):
-                pass
+        while self.position < start and not self.damaged:
+            if not len(self._read(self._until([start]))):
+                break
+
+
+def _written(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The frames before the first that is still filled with NaN."""
+    unwritten = np.isnan(block).any(axis=1)
+    return block[: int(unwritten.argmax())] if unwritten.any() else block
 
 
 def _peak_allowed(subtype: str) -> float | None:
@@ -135,4 +172,4 @@ def _peak_allowed(subtype: str) -> float | None:
         return None
     if subtype in _FLOATS:
         return 1.0
-    return 2.0 if subtype == "OPUS" else 0.0  # lossy decoders overshoot full scale by themselves
+    return 2.0 if subtype in _LOSSY else 0.0  # lossy decoders overshoot full scale by themselves

@@ -170,11 +170,8 @@ class AudioStream:
 
     def _finish(self, start: int, wanted: int | None) -> None:
         """Judge what is missing, now that the end was reached."""
-        if start and not self._num_frames and wanted != 0:
-            end = self._decoder.position / self.original_rate
-            raise self._source.error(
-                f"the piece begins at {self._offset:g} s, but the sound ends at {end:g} s"
-            )
+        if wanted != 0 and not self._num_frames and (start or self._decoder.damaged):
+            raise self._source.error(self._why_nothing())
         if wanted is not None and self._num_frames == wanted:
             self.truncated = self._decoder.damaged
             return
@@ -188,6 +185,12 @@ class AudioStream:
             self._ending.append(
                 f"{self._duration:g} s wanted, but the sound ends after {self.seconds:.2f} s"
             )
+
+    def _why_nothing(self) -> str:
+        if self._decoder.damaged:
+            return f"is damaged at {self._offset:g} s; nothing from there on can be read"
+        end = self._decoder.position / self.original_rate
+        return f"the piece begins at {self._offset:g} s, but the sound ends at {end:g} s"
 
     def _declared_seconds(self) -> float | None:
         """What the file declares of the wanted piece."""

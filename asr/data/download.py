@@ -134,7 +134,7 @@ def _transfer(wanted: _Wanted, part: Path, progress: Progress | None) -> None:
     start = _bytes_in(part) if version is not None else 0
     if version is not None and start == version.total:
         return
-    with _open(wanted, part, start, version) as response:
+    with _open(wanted, part, start, version=version) as response:
         arriving = _version_of(response, wanted.url)
         if response.status == 206:
             if _range_start(response) != start or not _is_same(arriving, version):
@@ -146,7 +146,7 @@ def _transfer(wanted: _Wanted, part: Path, progress: Progress | None) -> None:
             _write_version(part, arriving)
         _check_size(wanted, arriving.total)
         _check_space(part, wanted.url, (arriving.total or start) - start)
-        _receive(response, part, start, arriving.total, progress)
+        _receive(response, part, start, total=arriving.total, progress=progress)
     if arriving.total is not None and _bytes_in(part) != arriving.total:
         raise _TryAgainError(
             f"the connection ended after {_bytes_in(part)} of {arriving.total} bytes"
@@ -154,7 +154,7 @@ def _transfer(wanted: _Wanted, part: Path, progress: Progress | None) -> None:
 
 
 def _open(
-    wanted: _Wanted, part: Path, start: int, version: _Version | None
+    wanted: _Wanted, part: Path, start: int, *, version: _Version | None
 ) -> http.client.HTTPResponse:
     """The answer to a request for the bytes from `start` on."""
     headers = {"User-Agent": f"asr-toolkit/{__version__}"}
@@ -168,13 +168,14 @@ def _open(
         return response
     except urllib.error.HTTPError as error:
         error.close()
+        status = shown(f"{error.code} {error.reason}")
         if error.code == 416:  # what lies here is longer than the file there
             _forget(part)
             raise _TryAgainError("the file changed while it was being downloaded") from error
         if error.code in RETRIED_STATUS:
-            raise _TryAgainError(f"the server answers {_status(error)}") from error
+            raise _TryAgainError(f"the server answers {status}") from error
         raise DataError(
-            f"{wanted.url}: the server answers {_status(error)}; look for the file's "
+            f"{wanted.url}: the server answers {status}; look for the file's "
             "new place, download it by hand, unpack it and pass --corpus DIR"
         ) from error
     except (OSError, http.client.HTTPException) as error:
@@ -201,6 +202,7 @@ def _receive(
     response: http.client.HTTPResponse,
     part: Path,
     start: int,
+    *,
     total: int | None,
     progress: Progress | None,
 ) -> None:
@@ -331,10 +333,6 @@ def _verify(path: Path, wanted: _Wanted, advice: str) -> None:
                 f"{shown(path)}: has {name} {found}, {wanted.url} has {expected}; it was damaged "
                 f"on the way or has been replaced; {advice}"
             )
-
-
-def _status(error: urllib.error.HTTPError) -> str:
-    return shown(f"{error.code} {error.reason}")
 
 
 def _reason(error: BaseException) -> str:

@@ -164,22 +164,24 @@ def _speakers_by_folder(tree: FolderTree) -> dict[Path, str]:
 def _tables(tree: FolderTree) -> Found | None:
     """CSV or TSV with a header that names a column of recordings and one of texts."""
     tables = [path for path in _lists(tree, (".csv", ".tsv")) if is_table(path)]
-    return _read_lists("table", tables, tree, read_table)
+    return _read_lists(tables, tree, kind="table", read=read_table)
 
 
 def _ljspeech(tree: FolderTree) -> Found | None:
     """`metadata.csv` without a header."""
     lists = [path for path in _lists(tree, (".csv", ".txt")) if is_ljspeech(path, tree)]
-    return _read_lists("LJSpeech list", lists, tree, read_ljspeech)
+    return _read_lists(lists, tree, kind="LJSpeech list", read=read_ljspeech)
 
 
 def _manifests(tree: FolderTree) -> Found | None:
     """JSON lines with `audio_filepath` and `text`."""
     manifests = [path for path in _lists(tree, (".jsonl", ".json")) if _is_manifest(path)]
-    return _read_lists("manifest", manifests, tree, _read_manifest)
+    return _read_lists(manifests, tree, kind="manifest", read=_read_manifest)
 
 
-def _read_lists(kind: str, lists: list[Path], tree: FolderTree, read: ListReader) -> Found | None:
+def _read_lists(
+    lists: list[Path], tree: FolderTree, *, kind: str, read: ListReader
+) -> Found | None:
     """All lists; where some are called train, dev or test, those alone (others repeat them)."""
     if not lists:
         return None

@@ -82,7 +82,9 @@ def write_splits(
         DataError: a set is missing or empty without a reason, or two sets are not apart.
         ResourceError: the disk is too small or not writable.
     """
-    summary = _checked_summary(out, splits, absent or {}, shared_speakers, notes)
+    summary = _checked_summary(
+        out, splits, absent=absent or {}, shared_speakers=shared_speakers, notes=notes
+    )
     old = _marker(out)
     temporary = {name: out / f".{name}.jsonl.tmp-{os.getpid()}" for name in splits}
     try:
@@ -124,7 +126,7 @@ def adopt(out: Path) -> PreparedData:
             "with write_splits, which can say why a set is missing"
         )
     splits = {name: read_manifest(_manifest(out, name)) for name in SETS}
-    summary = _checked_summary(out, splits, {}, None, [])
+    summary = _checked_summary(out, splits, absent={}, shared_speakers=None, notes=[])
     write_json(out / MARKER, summary)
     return _prepared(out, summary)
 
@@ -132,6 +134,7 @@ def adopt(out: Path) -> PreparedData:
 def _checked_summary(
     out: Path,
     splits: Splits,
+    *,
     absent: Mapping[str, str],
     shared_speakers: str | None,
     notes: Sequence[str],

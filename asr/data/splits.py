@@ -68,7 +68,7 @@ def hold_out_speakers(utterances: Sequence[Utterance], *, number: int, seed: int
         raise ValueError(f"number must be at least 1, got {number}")
     groups, by = _grouped(utterances)
     _check_enough(groups, by, number + 1)
-    return _taken_out(utterances, groups, set(_hashed_order(groups, seed)[:number]), by)
+    return _taken_out(utterances, groups, set(_hashed_order(groups, seed)[:number]), by=by)
 
 
 def hold_out_share(utterances: Sequence[Utterance], *, share: float, seed: int = 0) -> HeldOut:
@@ -97,7 +97,7 @@ def hold_out_share(utterances: Sequence[Utterance], *, share: float, seed: int =
         if seconds[name] <= left:
             chosen.add(name)
             left -= seconds[name]
-    return _taken_out(utterances, groups, chosen or {min(groups, key=lambda n: seconds[n])}, by)
+    return _taken_out(utterances, groups, chosen or {min(groups, key=lambda n: seconds[n])}, by=by)
 
 
 def split_three(utterances: Sequence[Utterance]) -> ThreeSets:
@@ -189,7 +189,7 @@ def _of(utterances: Sequence[Utterance], groups: Groups, names: Container[str]) 
 
 
 def _taken_out(
-    utterances: Sequence[Utterance], groups: Groups, names: set[str], by: Unit
+    utterances: Sequence[Utterance], groups: Groups, names: set[str], *, by: Unit
 ) -> HeldOut:
     held_out = _of(utterances, groups, names)
     ids = {entry.id for entry in held_out}

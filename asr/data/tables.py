@@ -82,7 +82,9 @@ def read_table(path: Path, tree: FolderTree, problems: list[Problem]) -> list[Re
             problems.append(Problem(source, reason))
             continue
         try:
-            recordings.append(_recording(dict(zip(header, row, strict=True)), source, path, finder))
+            recordings.append(
+                _recording(dict(zip(header, row, strict=True)), path, number, finder=finder)
+            )
         except ValueError as error:
             problems.append(Problem(source, str(error)))
     return recordings
@@ -116,7 +118,7 @@ def read_ljspeech(path: Path, tree: FolderTree, problems: list[Problem]) -> list
             continue
         row = {"id": Path(fields[0]).name, "path": fields[0], "text": fields[-1]}
         try:
-            recordings.append(_recording(row, source, path, finder))
+            recordings.append(_recording(row, path, number, finder=finder))
         except ValueError as error:
             problems.append(Problem(source, str(error)))
     return recordings
@@ -127,7 +129,7 @@ def needed_columns() -> str:
     return f"needs one of {', '.join(PATH_COLUMNS)} and one of {', '.join(TEXT_COLUMNS)}"
 
 
-def _recording(row: dict[str, str], source: str, path: Path, finder: AudioFinder) -> Recording:
+def _recording(row: dict[str, str], path: Path, number: int, *, finder: AudioFinder) -> Recording:
     """What one row says.
 
     Raises:
@@ -146,7 +148,7 @@ def _recording(row: dict[str, str], source: str, path: Path, finder: AudioFinder
         offset=_seconds(offset) if offset else 0.0,
         duration=_seconds(duration) if offset else None,
         split=split_of(path.stem),
-        source=source,
+        source=f"{path}:{number}",
     )
 
 

@@ -69,14 +69,13 @@ def multiply(packed, rows, num_rows, product):  # type: ignore[no-untyped-def]
             _multiply_panel(height, first, panel, packed, rows, product)
 
 
-@intrinsic
-def _multiply_panel(  # type: ignore[no-untyped-def]
+def _panel_product(  # type: ignore[no-untyped-def]
     context, height, first, panel, packed, rows, product
 ):
-    """Rows `first` to `first + height` (at most MAX_ROWS) times one panel."""
+    """Rows `first` to `first + height` (at most MAX_ROWS) times one panel: type and instructions."""
     signature = types.void(types.intp, types.intp, types.intp, packed, rows, product)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         operands = _operands(context, builder, signature.args[3:], arguments[1:])
         done = builder.append_basic_block("done")
         choice = builder.switch(arguments[0], done)
@@ -92,6 +91,9 @@ def _multiply_panel(  # type: ignore[no-untyped-def]
     return signature, generate
 
 
+_multiply_panel: Any = intrinsic(_panel_product)
+
+
 @dataclass(frozen=True)
 class _Operands:
     """LLVM values: pointers to the first element that is used, and the sizes."""
@@ -104,9 +106,7 @@ class _Operands:
     vector: Any  # the type of a vector of partial sums
 
 
-def _operands(  # type: ignore[no-untyped-def]
-    context, builder, kinds, arguments
-) -> _Operands:
+def _operands(context: Any, builder: Any, kinds: Any, arguments: Any) -> _Operands:
     first, panel = arguments[:2]
     packed, rows, product = (
         context.make_array(kind)(context, builder, value)
@@ -127,7 +127,7 @@ def _operands(  # type: ignore[no-untyped-def]
     )
 
 
-def _write_loop(builder, operands, count):  # type: ignore[no-untyped-def]
+def _write_loop(builder: Any, operands: _Operands, count: int) -> None:
     """The loop over the depth for `count` rows, all partial sums in registers."""
     before, loop, after = (
         builder.block,
@@ -161,13 +161,13 @@ def _write_loop(builder, operands, count):  # type: ignore[no-untyped-def]
         _store_row(builder, operands, row, vectors)
 
 
-def _multiply_add(builder, operands, pointer, weights, sums):  # type: ignore[no-untyped-def]
+def _multiply_add(
+    builder: Any, operands: _Operands, pointer: Any, weights: list[Any], sums: list[Any]
+) -> list[Any]:
     """`sums + element * weights` for the element of a row at `pointer`."""
     vector = operands.vector
     name = f"llvm.fma.v{vector.count}{'f32' if isinstance(vector.element, ir.FloatType) else 'f64'}"
-    fma = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), name
-    )
+    fma = _function(builder, ir.FunctionType(vector, [vector] * 3), name)
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, builder.load(pointer), SELECT(0))
     everywhere = ir.Constant(ir.VectorType(SELECT, vector.count), None)
@@ -178,7 +178,7 @@ def _multiply_add(builder, operands, pointer, weights, sums):  # type: ignore[no
     ]
 
 
-def _load_weights(builder, operands, k, index):  # type: ignore[no-untyped-def]
+def _load_weights(builder: Any, operands: _Operands, k: Any, index: int) -> Any:
     """Vector `index` of row `k` of the panel; bfloat16 becomes float32 by 16 zero bits."""
     lanes = operands.vector.count
     stored = operands.weights.type.pointee
@@ -194,7 +194,7 @@ def _load_weights(builder, operands, k, index):  # type: ignore[no-untyped-def]
     )
 
 
-def _prefetch_next_panel(builder, operands, k):  # type: ignore[no-untyped-def]
+def _prefetch_next_panel(builder: Any, operands: _Operands, k: Any) -> None:
     """Fetch into the second-level cache what the next panel needs at the same depth.
 
     Without it the machine waits for memory in the first block of rows and computes in the others:
@@ -202,7 +202,7 @@ def _prefetch_next_panel(builder, operands, k):  # type: ignore[no-untyped-def]
     """
     byte = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, SELECT, SELECT, SELECT])
-    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    prefetch = _function(builder, kind, "llvm.prefetch.p0")
     lanes = operands.vector.count
     row = builder.add(k, operands.depth)
     for index in range(VECTORS):
@@ -211,9 +211,13 @@ def _prefetch_next_panel(builder, operands, k):  # type: ignore[no-untyped-def]
         builder.call(prefetch, [pointer, SELECT(0), SELECT(2), SELECT(1)])
 
 
-def _store_row(builder, operands, row, vectors):  # type: ignore[no-untyped-def]
+def _store_row(builder: Any, operands: _Operands, row: int, vectors: list[Any]) -> None:
     lanes = operands.vector.count
     start = builder.gep(operands.product, [builder.mul(operands.product_stride, INDEX(row))])
     for index, vector in enumerate(vectors):
         pointer = builder.gep(start, [INDEX(index * lanes)])
         builder.store(vector, builder.bitcast(pointer, operands.vector.as_pointer()), align=4)
+
+
+def _function(builder: Any, kind: ir.FunctionType, name: str) -> Any:
+    return cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]

@@ -62,7 +62,7 @@ def prepare(
         fetch(archive, corpus[0])
     root = find_corpus(corpus, "recordings") / "recordings"
     recordings = read_names(root)
-    _check_complete(root, recordings, num_speakers, num_takes)
+    _check_complete(root, recordings, num_speakers=num_speakers, num_takes=num_takes)
     splits = {}
     for name in ("train", "dev", "test"):
         members = [recording for recording in recordings if set_of(recording.id) == name]
@@ -103,7 +103,7 @@ def set_of(name: str) -> Literal["train", "dev", "test"]:
 
 
 def _check_complete(
-    root: Path, recordings: list[Recording], num_speakers: int, num_takes: int
+    root: Path, recordings: list[Recording], *, num_speakers: int, num_takes: int
 ) -> None:
     names = {recording.id for recording in recordings}
     speakers = sorted({recording.speaker or "" for recording in recordings})

@@ -109,15 +109,15 @@ def prepare(
 
 def plan(settings: CorpusSettings) -> dict[str, list[PlannedUtterance]]:
     """Who says what in each of train, dev and test; every sentence occurs once."""
-    sets = (
-        ("train", settings.num_train, TRAIN_VARIANTS),
-        ("dev", settings.num_dev, DEV_VARIANTS),
-        ("test", settings.num_test, TEST_VARIANTS),
-    )
-    total = sum(size for _, size, _ in sets)
+    sets = {  # train last, so that more of it leaves dev and test as they are
+        "dev": (settings.num_dev, DEV_VARIANTS),
+        "test": (settings.num_test, TEST_VARIANTS),
+        "train": (settings.num_train, TRAIN_VARIANTS),
+    }
+    total = sum(size for size, _ in sets.values())
     sentences = iter(draw_sentences(total, np.random.default_rng(settings.seed)))
     planned = {}
-    for number, (name, size, variants) in enumerate(sets):
+    for number, (name, (size, variants)) in enumerate(sets.items()):
         speakers = voices(variants)
         planned[name] = [
             PlannedUtterance(
@@ -128,7 +128,7 @@ def plan(settings: CorpusSettings) -> dict[str, list[PlannedUtterance]]:
             )
             for index in range(size)
         ]
-    return planned
+    return {name: planned[name] for name in ("train", "dev", "test")}
 
 
 def record(
@@ -216,7 +216,6 @@ def _make(
 def _write(planned: PlannedUtterance, waveform: NDArray[np.float32], folder: Path) -> Utterance:
     speaker = speaker_name(planned.voice)
     path = folder / speaker / f"{planned.id}.wav"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_wav(path, waveform, SAMPLE_RATE)
     return Utterance(
         id=planned.id,
@@ -240,7 +239,8 @@ def _identity(settings: CorpusSettings) -> dict[str, object]:
 def _check_ours(out: Path) -> None:
     """Refuse a folder with somebody else's files: what is in wav/ will be deleted."""
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if names - {".lock"} and MARK not in names:
+    visible = {name for name in names if not name.startswith(".")}  # not the lock
+    if visible and MARK not in names:
         raise DataError(
             f"{shown(out)}: holds files that the quickstart did not make; choose another --out"
         )

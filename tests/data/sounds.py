@@ -162,7 +162,7 @@ BY_FFMPEG = {
     "AAC": ("adts", "aac", {}),
     "MP2": ("mp2", "mp2", {}),
     "FLAC in OGG": ("ogg", "flac", {}),
-    "CAF": ("caf", "alac", {}),
+    "CAF": ("caf", "pcm_s16le", {}),
 }
 
 

@@ -65,7 +65,7 @@ def test_folders_of_no_known_layout(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no recordings here; give the folder that holds them"):
         import_folder(tmp_path)
     record(tmp_path / "a.wav")
-    with pytest.raises(DataError, match=r"sound files \(1\), but no transcripts .*; put a \.txt beside"):
+    with pytest.raises(DataError, match=r"sound files \(1\), but no transcripts .*; put a \.txt b"):
         import_folder(tmp_path)
     write(tmp_path / "list.csv", "sound,words", "a.wav,A")
     with pytest.raises(DataError, match=r"\(list\.csv needs one of audio_filepath, path.* first l"):

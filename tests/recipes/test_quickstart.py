@@ -110,6 +110,13 @@ def test_sentences_and_voices_of_the_three_sets_are_disjoint():
     assert len(throats["test"]) >= 6
 
 
+def test_more_training_data_leaves_dev_and_test_as_they_are():
+    small, large = plan(TINY), plan(replace(TINY, num_train=20))
+    assert small["dev"] == large["dev"]
+    assert small["test"] == large["test"]
+    assert small["train"] == large["train"][:6]
+
+
 def test_accents_of_dev_and_test_are_heard_in_training():
     trained = {voice.language for voice in voices(TRAIN_VARIANTS)}
     assert {voice.language for voice in voices(DEV_VARIANTS + TEST_VARIANTS)} <= trained
@@ -276,6 +283,13 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     with pytest.raises(DataError, match="holds files that the quickstart did not make"):
         prepare_tiny(tmp_path)
     assert (tmp_path / "wav" / "mine.wav").read_bytes() == b"precious"
+
+
+def test_a_lock_and_a_half_written_mark_are_no_other_files(tmp_path):
+    for name in (".lock", f".{MARK}.tmp-1"):
+        (tmp_path / name).touch()
+    prepare_tiny(tmp_path)
+    assert len(read_manifest(tmp_path / "train.jsonl")) == 6
 
 
 def test_progress_is_a_line_for_every_tenth(capsys):

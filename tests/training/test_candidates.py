@@ -57,7 +57,7 @@ def test_the_lowest_values_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [1, 2])
-@pytest.mark.parametrize("values", itertools.product([0.1, 0.2, 0.3], repeat=3))
+@pytest.mark.parametrize("values", list(itertools.product([0.1, 0.2, 0.3], repeat=3)))
 def test_of_equal_values_the_earlier_epochs_are_kept(
     tmp_path: Path, values: tuple[float, ...], keep: int
 ) -> None:
