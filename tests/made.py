@@ -12,7 +12,7 @@ RATE = 16000
 LETTER_SECONDS = 0.08
 FREQUENCIES = {letter: 300.0 + 500.0 * index for index, letter in enumerate("ABCDEF")}
 TEST_TEXTS = ["BED", "CAB FACE", "DAD", "A BEE"]
-NUM_TRAIN = 120
+NUM_TRAIN = 150
 
 RECIPE = """
 seed = 1
@@ -24,7 +24,8 @@ test = "{data}/test.jsonl"
 name = "log_mel"
 num_mels = 24
 [augment]
-time_masks = 0
+time_masks = 2
+time_mask_frames = 6
 frequency_masks = 0
 [encoder]
 num_layers = 1
@@ -33,7 +34,7 @@ hidden_size = 32
 name = "adamw"
 learning_rate = 0.02
 [training]
-epochs = 16
+epochs = 20
 batch_seconds = 3.0
 num_workers = 0
 average_best = 2

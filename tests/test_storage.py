@@ -317,6 +317,47 @@ def test_the_lock_excludes_others_and_dies_with_its_process(tmp_path: Path) -> N
         pass
 
 
+def test_a_lock_on_a_full_disk(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with (
+            pytest.raises(ResourceError, match=r"\.lock: cannot be written: File too large; free"),
+            FolderLock(tmp_path),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, previous)
+    with FolderLock(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_not_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("asr.storage.fcntl.flock", refuse)
+    message = "cannot be written: No locks available; check the folder"
+    with pytest.raises(ResourceError, match=message), FolderLock(tmp_path):
+        pass
+
+
+def test_what_others_have_named_like_leftovers_is_left_alone(tmp_path: Path) -> None:
+    for name in ("notes.tmp-new", "data.old-backup", "data", ".tmp-1"):
+        (tmp_path / name).mkdir()
+    for name in ("f.tmp-12", "g.old-12", "h.old-12", "h"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".x.json.tmp-12").write_text("{", encoding="utf-8")
+    sweep_temporary(tmp_path)
+    recover_replaced(tmp_path)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".tmp-1", "data", "data.old-backup", "g", "h", "notes.tmp-new"]
+
+
 def test_a_lock_in_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(ResourceError, match="cannot be written: "), FolderLock(tmp_path / "file"):

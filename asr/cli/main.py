@@ -83,7 +83,7 @@ def _report(error: BaseException) -> int:
             return _say(f"{_message(error)} (see {command} --help)", 2)
         case KeyboardInterrupt() | typer.Abort():
             return _say("stopped by SIGINT", 130)
-        case BrokenPipeError():
+        case _ if isinstance(error, BrokenPipeError) or _is_broken_pipe(error):
             # Whoever read our output has gone: not an error of ours, and nobody to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
@@ -99,6 +99,11 @@ def _report(error: BaseException) -> int:
         case _:
             kind = type(error).__name__
             return _say(f"a fault of asr itself: {kind}: {error}; --debug shows where", 1)
+
+
+def _is_broken_pipe(error: BaseException) -> bool:
+    """Whether this is how typer leaves the program when the reader of its output has gone."""
+    return isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
 
 
 def _message(error: BaseException) -> str:

@@ -15,7 +15,6 @@ STEP_FRAMES = 256  # at the last good frames before a damage; 16 ms at 16 kHz
 FAILED_SEEK = 39  # libsndfile's SFE_PSF_FSEEK
 _INTEGERS = ("PCM_", "ULAW", "ALAW")  # beginnings of subtypes that cannot go beyond full scale
 _FLOATS = ("FLOAT", "DOUBLE")
-_LOSSY = ("VORBIS", "OPUS")
 # In the last page of a Vorbis file libsndfile finds places some hundred samples off, so it has to
 # come from an earlier page. Pages last a second or so; their limit is 65 kB.
 VORBIS_LAST_PAGE_SECONDS = 10.0
@@ -49,10 +48,6 @@ class SoundFileDecoder:
         self.position = 0
         self.damaged = False
         self.notes: list[str] = []
-        if self.peak_allowed == 0.0:
-            self.close()
-            reason = f"holds {self._file.subtype}, which is not read; convert it to WAV or FLAC"
-            raise source.error(reason, "BAD_FORMAT")
 
     @property
     def _num_frames(self) -> int | None:
@@ -167,9 +162,7 @@ def _written(block: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _peak_allowed(subtype: str) -> float | None:
-    """See `SoundFileDecoder.peak_allowed`; 0 marks a subtype outside the list."""
+    """See `SoundFileDecoder.peak_allowed`; lossy decoders overshoot full scale by themselves."""
     if subtype.startswith(_INTEGERS):
         return None
-    if subtype in _FLOATS:
-        return 1.0
-    return 2.0 if subtype in _LOSSY else 0.0  # lossy decoders overshoot full scale by themselves
+    return 1.0 if subtype in _FLOATS else 2.0

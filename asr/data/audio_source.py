@@ -46,7 +46,9 @@ class Source:
     size: int  # bytes
 
     def read_at(self, position: int, count: int) -> bytes:
-        """Up to `count` bytes from `position`; fewer at the end of the file."""
+        """Up to `count` bytes from `position`; fewer at the end of the file, none beyond it."""
+        if position >= self.size:  # a forged length may lead to where no system can seek
+            return b""
         self.file.seek(position)
         return self.file.read(count)
 
@@ -102,13 +104,12 @@ def _open_path(path: Path) -> FileIO:
         raise AudioError(path, f"cannot be opened: {error.strerror}", "NOT_A_FILE") from error
     except ValueError as error:  # a NUL character in the name
         raise AudioError(path, "is not a possible file name", "NOT_A_FILE") from error
-    file = FileIO(descriptor)
     try:
         _check_regular(path, os.fstat(descriptor).st_mode)
     except AudioError:
-        file.close()
+        os.close(descriptor)
         raise
-    return file
+    return FileIO(descriptor)
 
 
 def _check_regular(path: Path, mode: int) -> None:

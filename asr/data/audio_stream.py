@@ -187,10 +187,11 @@ class AudioStream:
             )
 
     def _why_nothing(self) -> str:
-        if self._decoder.damaged:
-            return f"is damaged at {self._offset:g} s; nothing from there on can be read"
+        if self._decoder.damaged and not self._offset:
+            return "is damaged from its beginning"
         end = self._decoder.position / self.original_rate
-        return f"the piece begins at {self._offset:g} s, but the sound ends at {end:g} s"
+        ending = "file is damaged" if self._decoder.damaged else "sound ends"
+        return f"the piece begins at {self._offset:g} s, but the {ending} at {end:g} s"
 
     def _declared_seconds(self) -> float | None:
         """What the file declares of the wanted piece."""

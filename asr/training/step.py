@@ -106,7 +106,7 @@ class Stepper:
 
     def _backward(self, part: Part, total: int) -> Tensor:
         """Add the gradient of a part; its (B,) losses. Nothing is added when one is not finite."""
-        torch.manual_seed(part.seed)
+        _seed(part.seed, self._device)
         with weight_noise(self._parameters, self._deviation):
             with self._autocast():
                 losses = part.losses()
@@ -137,3 +137,10 @@ class Stepper:
             return nullcontext()
         kind = torch.bfloat16 if self._precision == "bfloat16" else torch.float16
         return torch.autocast(self._device.type, dtype=kind)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """As `torch.manual_seed`, which asks every kind of device there is: a millisecond a batch."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)

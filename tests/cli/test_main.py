@@ -349,7 +349,7 @@ def test_config(run: Run, trained: Path) -> None:
 def test_train_again_says_finished(run: Run, trained: Path) -> None:
     code, out, err = run("train", trained / "beeps", "--out", trained / "run")
     assert code == 0
-    assert "this training is finished (16 epochs); to go on: --set training.epochs=32" in err
+    assert "this training is finished (20 epochs); to go on: --set training.epochs=40" in err
     assert out == f"{trained}/run/best\n"
 
 
@@ -360,7 +360,7 @@ def test_train_and_its_options(run: Run, trained: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert code == 0
     assert "parameters, on cpu" in err
-    assert "train: 120 utterances" in err
+    assert "train: 150 utterances" in err
     assert "1 epochs about" in err
     assert "dev: WER" in out
     assert "test: WER" in out

@@ -5,6 +5,7 @@ import io
 import struct
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,15 +16,18 @@ RATE = 16_000
 Int16 = NDArray[np.int16]
 
 
+@functools.cache
 def voice(seconds: float = 1.0, rate: int = RATE) -> NDArray[np.float64]:
     """Tones with a slow beat and noise below 3.4 kHz: the same sound at whatever rate."""
     generator = np.random.default_rng(5)
     time = np.arange(round(seconds * rate)) / rate
-    frequencies = np.concatenate([[220.0, 660.0, 1500.0], generator.uniform(100, 3400, 60)])
-    loudness = np.concatenate([[0.2, 0.1, 0.05], np.full(60, 0.004)])
+    frequencies = np.concatenate([[220.0, 660.0, 1500.0], generator.uniform(100, 3400, 20)])
+    loudness = np.concatenate([[0.2, 0.1, 0.05], np.full(20, 0.007)])
     phases = generator.uniform(0, 2 * np.pi, len(frequencies))
     tones = np.sin(2 * np.pi * frequencies * time[:, None] + phases) @ loudness
-    return tones * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
+    waveform: NDArray[np.float64] = tones * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
+    waveform.setflags(write=False)  # it is shared by the tests
+    return waveform
 
 
 def integers(waveform: NDArray[np.float64]) -> Int16:
@@ -44,10 +48,12 @@ def made(
     return buffer.getvalue()
 
 
+@functools.cache
 def made_by_ffmpeg(
-    format: str, codec: str, rate: int = RATE, seconds: float = 1.0, **options: str
+    format: str, codec: str, *, rate: int = RATE, seconds: float = 1.0, movflags: str = ""
 ) -> bytes:
     """A mono file written by FFmpeg's libraries."""
+    options = {"movflags": movflags} if movflags else {}
     buffer = io.BytesIO()
     with av.open(buffer, mode="w", format=format, options=options) as container:
         stream = container.add_stream(codec, rate=rate)
@@ -123,6 +129,19 @@ def wav_header(
     return start + shape + b"data" + struct.pack("<I", size)
 
 
+def cosine(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """How alike two waveforms are, whatever their loudness: 1 for the same."""
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    return float(first @ second / np.sqrt((first @ first) * (second @ second)))
+
+
+def delay(late: NDArray[Any], early: NDArray[Any]) -> int:
+    """Samples by which one waveform is behind the other: the peak of their correlation."""
+    size = 1 << 19
+    product = np.fft.rfft(late, size) * np.conj(np.fft.rfft(early, size))
+    return int((np.fft.irfft(product).argmax() + size // 2) % size - size // 2)
+
+
 def saved(folder: Path, data: bytes, name: str = "sound.bin") -> Path:
     """`data` as a file."""
     path = folder / name
@@ -154,23 +173,28 @@ LOSSY = {
     "GSM": ("WAV", "GSM610"),
 }
 BY_FFMPEG = {
-    "M4A": ("mp4", "aac", {}),
-    "ALAC": ("mp4", "alac", {}),
-    "fragmented MP4": ("mp4", "aac", {"movflags": "frag_keyframe+empty_moov"}),
-    "Matroska": ("matroska", "flac", {}),
-    "WMA": ("asf", "wmav2", {}),
-    "AAC": ("adts", "aac", {}),
-    "MP2": ("mp2", "mp2", {}),
-    "FLAC in OGG": ("ogg", "flac", {}),
-    "CAF": ("caf", "pcm_s16le", {}),
+    "M4A": ("mp4", "aac", ""),
+    "ALAC": ("mp4", "alac", ""),
+    "fragmented MP4": ("mp4", "aac", "frag_keyframe+empty_moov"),
+    "Matroska": ("matroska", "flac", ""),
+    "WMA": ("asf", "wmav2", ""),
+    "AAC": ("adts", "aac", ""),
+    "MP2": ("mp2", "mp2", ""),
+    "FLAC in OGG": ("ogg", "flac", ""),
+    "CAF": ("caf", "pcm_s16le", ""),
 }
 
 
 @functools.cache
-def example(name: str) -> bytes:
-    """A second of `voice` in the format that a key of the tables above names."""
+def example(name: str, seconds: float = 1.0) -> bytes:
+    """`voice` in the format that a key of the tables above names."""
     if name in BY_FFMPEG:
-        container, codec, options = BY_FFMPEG[name]
-        return made_by_ffmpeg(container, codec, **options)
-    format, subtype = (PLAIN | LOSSY)[name]
-    return made(format, subtype)
+        container, codec, movflags = BY_FFMPEG[name]
+        return made_by_ffmpeg(container, codec, seconds=seconds, movflags=movflags)
+    return made(*(PLAIN | LOSSY)[name], samples=integers(voice(seconds)))
+
+
+SAMPLES = integers(voice())
+EXACT = SAMPLES.astype(np.float32) / np.float32(32768)  # what reading 16 bits must give
+LONG = integers(voice(3.0))  # enough FLAC blocks to lose some and to keep some
+EXACT_LONG = LONG.astype(np.float32) / np.float32(32768)

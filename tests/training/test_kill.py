@@ -1,16 +1,18 @@
 """Trainings that are killed, stopped and starved, as real processes, go on as if nothing was."""
 
+import json
 import os
-import random
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,9 +26,10 @@ SETTINGS = {"epochs": 3, "num_workers": 2, "weight_noise": 0.05, "average_best":
 
 
 class Trainings:
-    """Starts trainings, one at a time."""
+    """Processes that train."""
 
     def __init__(self) -> None:
+        self._running: set[int] = set()
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.training.toy_process"],
             stdin=subprocess.PIPE,
@@ -40,22 +43,30 @@ class Trainings:
     def start(self, order: Order) -> int:
         """The number of the process."""
         order.hangs.unlink(missing_ok=True)
-        assert self._server.stdin is not None
-        self._server.stdin.write(order.line())
-        self._server.stdin.flush()
-        return int(self._answer())
+        process = self._ask(f"start {json.dumps(asdict(order))}")
+        self._running.add(process)
+        return process
 
-    def end(self) -> int:
-        """The exit code of the process that was started last, once it has ended."""
-        return int(self._answer())
+    def end(self, process: int) -> int:
+        """The exit code of a process, once it has ended."""
+        code = self._ask(f"wait {process}")
+        self._running.remove(process)
+        return code
 
     def run(self, order: Order) -> int:
-        self.start(order)
-        return self.end()
+        return self.end(self.start(order))
 
     def close(self) -> None:
+        for process in self._running:  # of tests that failed
+            os.kill(process, signal.SIGKILL)
         self._server.kill()
         self._server.communicate()
+
+    def _ask(self, line: str) -> int:
+        assert self._server.stdin is not None
+        self._server.stdin.write(line + "\n")
+        self._server.stdin.flush()
+        return int(self._answer())
 
     def _answer(self) -> str:
         assert self._server.stdout is not None
@@ -131,12 +142,12 @@ def uninterrupted(trainings: Trainings, tmp_path_factory: pytest.TempPathFactory
     return Path(order.folder)
 
 
-@pytest.mark.parametrize("kills", [pytest.param(6), pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [pytest.param(8), pytest.param(200, marks=pytest.mark.soak)])
 def test_killed_at_any_time_it_goes_on_to_the_same_end(
     trainings: Trainings, uninterrupted: Path, tmp_path: Path, kills: int
 ) -> None:
     """With a checkpoint after every update, so that many kills fall into the saving of one."""
-    chance = random.Random(kills)
+    chance = np.random.default_rng(kills)
     killed = finished = 0
     while killed < kills or not finished:
         order = Order(str(tmp_path / f"run-{finished}"), {**SETTINGS, **ALWAYS})
@@ -148,7 +159,7 @@ def test_killed_at_any_time_it_goes_on_to_the_same_end(
             # Later and later: before the first step, in the saves, at the end.
             time.sleep(chance.uniform(0.0, 0.1 * (1 + killed % 6)))
             os.kill(process, signal.SIGKILL)
-        code = trainings.end()
+        code = trainings.end(process)
         if code == -signal.SIGKILL:
             killed += 1
             assert newest_step(folder) >= step, "what was saved stays saved"
@@ -160,15 +171,15 @@ def test_killed_at_any_time_it_goes_on_to_the_same_end(
 
 
 def stopped(trainings: Trainings, order: Order, *signals: signal.Signals) -> tuple[int, float]:
-    """Exit code and seconds of a training that is sent signals once it hangs or has a checkpoint."""
+    """Exit code and seconds of a training that is sent signals once it hangs or has checkpoints."""
     process = trainings.start(order)
-    hangs = order.stuck_at >= 0 or order.stuck_in_save >= 0
-    wait_for(order.hangs.exists if hangs else lambda: newest_step(Path(order.folder)) > 0)
+    hangs = (order.stuck_at, order.stuck_in_save) != (None, None)
+    wait_for(order.hangs.exists if hangs else lambda: checkpoints(Path(order.folder)))
     begun = time.monotonic()
     for number in signals:
         os.kill(process, number)
         time.sleep(0.05)
-    return trainings.end(), time.monotonic() - begun
+    return trainings.end(process), time.monotonic() - begun
 
 
 @pytest.mark.parametrize(
@@ -227,14 +238,10 @@ def test_two_trainings_in_one_folder_exclude_each_other(
     order = Order(str(tmp_path / "run"), SETTINGS, stuck_at=3)
     process = trainings.start(order)
     wait_for(order.hangs.exists)
-    other = Trainings()
     second = Order(order.folder, SETTINGS)
-    try:
-        assert other.run(second) == 2
-    finally:
-        other.close()
+    assert trainings.run(second) == 2
     assert f"in use by process {process}; wait for it, stop it, or choose another" in said(second)
     os.kill(process, signal.SIGKILL)
-    assert trainings.end() == -signal.SIGKILL
+    assert trainings.end(process) == -signal.SIGKILL
     assert trainings.run(second) == 0
     assert_same_training(Path(order.folder), uninterrupted)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,9 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from asr.errors import ConfigError, DataError, DivergedError, ResourceError, StoppedError
+from asr.errors import (
+    ConfigError,
+    DataError,
+    DivergedError,
+    ModelError,
+    ResourceError,
+    StoppedError,
+)
 from asr.storage import load_tensors, read_json, verify_folder
 from asr.training.loop import Outcome, train
 from asr.training.optimizer import AdamWConfig, SgdConfig
@@ -91,10 +99,11 @@ def test_learns_the_toy(tmp_path: Path) -> None:
 def test_resumed_equals_uninterrupted_to_the_bit(
     tmp_path: Path, workers: int, settings: dict[str, Any]
 ) -> None:
+    settings = {"epochs": 2, **settings}
     whole = ToyTask()
     run(whole, tmp_path / "whole", num_workers=workers, **settings)
     expected = weights(tmp_path / "whole")
-    total = 3 * BATCHES
+    total = 2 * BATCHES
     for stop_at in range(0, total, 2 if workers else 1):
         folder = tmp_path / f"stopped-{stop_at}"
         first = stopping_task(4 + stop_at)
@@ -143,6 +152,120 @@ def test_a_finished_run_says_so_and_does_nothing(
     assert again.consumed == []
     assert "this training is finished (3 epochs)" in capsys.readouterr().err
     assert_equal(weights(tmp_path), before)
+
+
+class Normalised(ToyTask):
+    """A network with BatchNorm: a forward pass changes it, not only an update."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+
+
+class StoppingNormalised(StopAfter, Normalised):
+    pass
+
+
+def test_measuring_an_epoch_leaves_no_trace_in_a_resumed_training(tmp_path: Path) -> None:
+    run(Normalised(), tmp_path / "whole")
+    task = StoppingNormalised()
+    task.stop_at = 4 + 7
+    with pytest.raises(StoppedError):
+        run(task, tmp_path / "stopped")
+    run(Normalised(), tmp_path / "stopped")
+    assert_equal(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
+
+
+def test_a_loss_that_is_not_finite_leaves_the_running_means_alone(tmp_path: Path) -> None:
+    run(Normalised(poisoned=frozenset({2})), tmp_path, epochs=1)
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+
+
+def test_the_time_of_an_interrupted_epoch_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock moves by one second with every batch; the first four are measured."""
+    now = [0.0]
+
+    class Ticking(StopAfter):
+        def loss(self, batch: ToyBatch, device: torch.device) -> Tensor:
+            now[0] += 1.0
+            return super().loss(batch, device)
+
+    monkeypatch.setattr("asr.training.loop.time.monotonic", lambda: now[0])
+    task = Ticking()
+    task.stop_at = 4 + 3
+    with pytest.raises(StoppedError):
+        run(task, tmp_path, checkpoint_minutes=100)
+    newest = max((tmp_path / "checkpoints").glob("step-*"))
+    assert read_json(newest / "state.json")["state"]["seconds"] == 4.0
+
+
+def test_another_optimizer_is_refused_on_resuming(tmp_path: Path) -> None:
+    run(ToyTask(), tmp_path, epochs=1, optimizer=SgdConfig(name="sgd"))
+    with pytest.raises(ModelError, match="was trained with SGD, and the recipe now has AdamW"):
+        run(ToyTask(), tmp_path)
+
+
+def test_a_training_whose_checkpoints_were_deleted_begins_anew(tmp_path: Path) -> None:
+    """Of the old one neither the end mark nor the candidates nor the log counts."""
+    run(ToyTask(dev_values=[0.0]), tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints")
+    task = ToyTask(dev_values=[0.5, 0.4, 0.3])
+    outcome = run(task, tmp_path, epochs=2)
+    assert not outcome.already_finished
+    assert outcome.dev is not None
+    assert outcome.dev.value > 0.0
+    dev = [record for record in metrics(tmp_path) if record["kind"] == "dev"]
+    assert [(record["epoch"], record["error"]) for record in dev] == [(1, 0.5), (2, 0.4)]
+
+
+def test_an_early_stopped_training_goes_on_without_patience(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = [0.5, 0.2, 0.4, 0.4, 0.4]
+    run(ToyTask(dev_values=values), tmp_path, epochs=6, patience=2)
+    assert run(ToyTask(), tmp_path, epochs=6, patience=2).already_finished
+    assert "finished (4 epochs); to go on: --set training.patience=0" in capsys.readouterr().err
+    assert not run(ToyTask(), tmp_path, epochs=6, patience=0).already_finished
+    assert read_json(tmp_path / "finished.json") == {"epochs": 6, "stopped_early": False}
+
+
+def test_an_extended_training_that_was_stopped_is_not_finished(tmp_path: Path) -> None:
+    """Its bundle may be newer than the one that the end mark was about."""
+    run(ToyTask(), tmp_path, epochs=1)
+    task = stopping_task(4 + 2)
+    with pytest.raises(StoppedError):
+        run(task, tmp_path, epochs=2)
+    assert not run(ToyTask(), tmp_path, epochs=1).already_finished
+
+
+def test_the_final_scores_stand_in_the_log_once(tmp_path: Path) -> None:
+    for epochs in (1, 1, 2, 2):
+        run(ToyTask(), tmp_path, epochs=epochs)
+    finals = [record for record in metrics(tmp_path) if record["kind"] == "final_dev"]
+    assert [record["step"] for record in finals] == [2 * BATCHES]
+
+
+def test_what_is_left_out_is_told_once_however_the_training_ends(tmp_path: Path) -> None:
+    """It dies in the batch that lacks an item, after a checkpoint of the batch before."""
+    (unreadable, *_) = ToyTask().plan_epoch(0)[2].items
+
+    class Dies(ToyTask):
+        def loss(self, batch: ToyBatch, device: torch.device) -> Tensor:
+            if len(self.consumed) == 4 + 2:
+                raise KeyboardInterrupt
+            return super().loss(batch, device)
+
+    faults = {unreadable: "broken"}
+    with pytest.raises(KeyboardInterrupt):
+        run(Dies(unreadable=faults), tmp_path, epochs=1, checkpoint_minutes=1e-9)
+    assert len(lines_of(tmp_path / "skipped.jsonl")) == 1
+    run(ToyTask(unreadable=faults), tmp_path, epochs=1)
+    assert lines_of(tmp_path / "skipped.jsonl") == [
+        {"epoch": 1, "batch": 3, "id": str(unreadable), "reason": "broken"}
+    ]
 
 
 def test_a_finished_run_can_be_extended(tmp_path: Path) -> None:

@@ -1,21 +1,25 @@
 """Trains the toy in processes of its own, to be killed: `python -m tests.training.toy_process`.
 
-Importing torch takes seconds and forking milliseconds. So this process only imports, and forks a
-child for every line that it reads from stdin, a JSON object of `Order`. It answers with the process
-number of the child at once, and with its exit code (negative: the signal) when it has ended.
+Importing torch takes seconds (some of it in the first step of an optimiser), forking milliseconds.
+So this process trains once, for the imports, and then forks. It reads lines from stdin and answers
+each with a number: `start` and a JSON object of `Order` with the process number of the child,
+`wait` and a process number with the exit code (negative: the signal), once the child has ended.
 """
 
+import contextlib
+import io
 import json
 import os
 import resource
 import sys
+import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+import traceback
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.utils.tensorboard  # noqa: F401 - imported here, once, for all children
 
 import asr.storage
 from asr.errors import AsrError, StoppedError
@@ -37,15 +41,15 @@ class Order:
         seconds: that every batch takes in addition.
         stuck_at: the number of the batch that hangs.
         stuck_in_save: the number of the checkpoint that hangs before its manifest is written.
-        full_at: the number of the batch after which no file may be larger than 300 bytes.
+        full_at: the number of the batch after which no file may be larger than a kilobyte.
     """
 
     folder: str
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
-    stuck_at: int = -1
-    stuck_in_save: int = -1
-    full_at: int = -1
+    stuck_at: int | None = None
+    stuck_in_save: int | None = None
+    full_at: int | None = None
 
     @property
     def hangs(self) -> Path:
@@ -62,9 +66,6 @@ class Order:
         """How many batches a training that ended tidily has consumed."""
         return Path(f"{self.folder}.consumed")
 
-    def line(self) -> str:
-        return json.dumps(asdict(self)) + "\n"
-
 
 class OrderedTask(ToyTask):
     order = Order("")
@@ -75,7 +76,7 @@ class OrderedTask(ToyTask):
         if done == self.order.stuck_at:
             hang(self.order)
         if done == self.order.full_at:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
         return super().loss(batch, device)
 
 
@@ -100,7 +101,7 @@ def work(order: Order) -> int:
     """Train; the exit code that the command line would give."""
     task = OrderedTask(unreadable={4: "broken"})
     task.order = order
-    if order.stuck_in_save >= 0:
+    if order.stuck_in_save is not None:
         hang_in_save(order)
     try:
         train(
@@ -112,7 +113,7 @@ def work(order: Order) -> int:
             device=torch.device("cpu"),
         )
     except AsrError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return error.status if isinstance(error, StoppedError) else error.exit_code
     finally:
         order.consumed.write_text(str(len(task.consumed) - MEASURED), encoding="utf-8")
@@ -129,21 +130,30 @@ def fork(order: Order) -> int:
         with order.errors.open("a", encoding="utf-8") as errors:
             os.dup2(errors.fileno(), sys.stderr.fileno())
         code = work(order)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
     finally:
+        if code == 1:
+            traceback.print_exc()
         sys.stderr.flush()
         os._exit(code)
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    print("ready", flush=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        work(Order(f"{folder}/run", {"epochs": 1}))
+    answer("ready")
     for line in sys.stdin:
-        child = fork(Order(**json.loads(line)))
-        print(child, flush=True)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        command, content = line.split(" ", 1)
+        if command == "start":
+            answer(fork(Order(**json.loads(content))))
+        else:
+            _, status = os.waitpid(int(content), 0)
+            answer(os.waitstatus_to_exitcode(status))
+
+
+def answer(value: object) -> None:
+    sys.stdout.write(f"{value}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
