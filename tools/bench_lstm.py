@@ -48,9 +48,7 @@ class Shape:
         return RecurrentStack(self.inputs, self.hidden, self.layers, cell=cell)
 
     def torch_lstm(self) -> nn.LSTM:
-        return nn.LSTM(
-            self.inputs, self.hidden, self.layers, bidirectional=True, batch_first=True
-        )
+        return nn.LSTM(self.inputs, self.hidden, self.layers, bidirectional=True, batch_first=True)
 
     def input_sizes(self) -> list[int]:
         return [self.inputs] + [2 * self.hidden] * (self.layers - 1)
@@ -66,7 +64,9 @@ class Shape:
 
 
 def ours(
-    shape: Shape, cell: Cell = "lstm", context: Callable[[], AbstractContextManager[object]] = nullcontext
+    shape: Shape,
+    cell: Cell = "lstm",
+    context: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Run:
     stack, features, lengths = shape.stack(cell), shape.features(), shape.lengths()
 

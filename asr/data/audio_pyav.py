@@ -68,7 +68,7 @@ LENIENCE_SECONDS = 0.1  # containers round their duration, to whole packets or m
 _COMFORT_NOISE = 8  # AMR frame types from here on hold no speech
 
 
-class _QuietFile:
+class QuietFile:
     """The file as FFmpeg may use it: a failure is a value, because PyAV would print an exception.
 
     A position from a damaged header that cannot be sought, or a disk that cannot be read, then
@@ -80,12 +80,14 @@ class _QuietFile:
         self.tell = file.tell
 
     def read(self, count: int) -> bytes:
+        """Up to `count` bytes, none when reading fails."""
         try:
             return self._file.read(count)
         except OSError:
             return b""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """The new position, a negative number when there is no such place."""
         try:
             return self._file.seek(offset, whence)
         except (OSError, OverflowError):
@@ -110,7 +112,7 @@ class PyAVDecoder:
             self._start = self.position = 0
             self._origin: float | None = None  # time stamp of the first sound, in seconds
             self._lost_packets = self._noise_packets = 0
-            self.damaged = False
+            self.damaged = self._rate_changed = False
             self.sample_rate = int(self._stream.codec_context.sample_rate or 0)
             self.channels = int(self._stream.codec_context.channels or 0)
             self._pieces = self._decoded()
@@ -131,6 +133,8 @@ class PyAVDecoder:
             notes.append(f"{self._lost_packets} damaged packets were replaced by silence")
         if self._noise_packets:
             notes.append(f"{self._noise_packets} packets of comfort noise were read as silence")
+        if self._rate_changed:
+            notes.append("the sample rate changes inside the file; read up to there")
         return notes
 
     def blocks(self, start: int, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
@@ -173,7 +177,7 @@ class PyAVDecoder:
         self._source.file.seek(0)
         try:
             return av.open(
-                _QuietFile(self._source.file),
+                QuietFile(self._source.file),
                 mode="r",
                 format=_FORMATS[self._container],
                 options=OPTIONS,
@@ -233,11 +237,13 @@ class PyAVDecoder:
                 lost = []
                 self._begin(frame)
                 if frame.rate != self.sample_rate:
-                    self.damaged = True  # what follows is another recording
+                    self._rate_changed = self.damaged = True
                     return
                 if jumped and self.position < self._start and frame.pts is not None:
                     self.position = self._place(frame)
                 yield _scaled(frame)
+        if lost and self._origin is None:
+            self.damaged = True  # packets, but nothing in them
 
     def _demuxed(self) -> Iterator[SoundPacket]:
         try:

@@ -121,18 +121,20 @@ class SoundFileDecoder:
         """
         self._file.close()
         self._file = self._open()
-        good = [np.zeros((0, self.channels), np.float32)]
+        good = np.full((wanted, self.channels), np.nan, np.float32)
+        count = 0
         with contextlib.suppress(soundfile.LibsndfileError):
             self._file.seek(self.position)
-            while (rest := wanted - sum(map(len, good))) > 0:
-                step = np.full((min(STEP_FRAMES, rest), self.channels), np.nan, np.float32)
+            while count < wanted:
+                step = good[count : count + STEP_FRAMES]
                 try:
-                    good.append(self._file.read(out=step))
+                    read = len(self._file.read(out=step))
                 except soundfile.LibsndfileError as error:
-                    good.append(_written(step) if error.code == FAILED_SEEK else good[0])
-                if len(good[-1]) < len(step):
+                    read = len(_written(step)) if error.code == FAILED_SEEK else 0
+                count += read
+                if read < len(step):
                     break
-        return np.concatenate(good)
+        return good[:count]
 
     def _seek(self, start: int) -> None:
         """Go to frame `start`, or to the end when that comes first.

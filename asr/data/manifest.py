@@ -82,7 +82,7 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     be moved; others with their absolute path.
 
     Raises:
-        ValueError: two utterances have the same id, or a duration or offset is not finite.
+        ValueError: two utterances have the same id, or one would be refused when it is read.
         ResourceError: the disk is full or not writable.
     """
     utterances = list(utterances)
@@ -215,9 +215,13 @@ def _line(utterance: Utterance, folder: Path) -> bytes:
     if utterance.speaker is not None:
         entry["speaker"] = utterance.speaker
     try:
-        return json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        _utterance(entry, folder)
+    except _Problem as problem:
+        raise ValueError(f"utterance '{shown(utterance.id)}': {problem}") from problem
+    try:
+        return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:  # the path has bytes that are not UTF-8
-        return json.dumps(entry, allow_nan=False).encode() + b"\n"
+        return json.dumps(entry).encode() + b"\n"
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -47,11 +47,15 @@ def normalize_text(text: str, case: Case = "keep") -> str:
         text: any text.
         case: what to do with upper and lower case, by Unicode's full mapping ("ß" → "SS").
     """
-    visible = unicodedata.normalize("NFC", text.translate(_DROP_INVISIBLE))
+    visible = text if text.isascii() else _composed(text.translate(_DROP_INVISIBLE))
     if case != "keep":
-        cased = visible.lower() if case == "lower" else visible.upper()
-        visible = unicodedata.normalize("NFC", cased)  # a mapping may take a letter apart
+        visible = _composed(visible.lower() if case == "lower" else visible.upper())
     return _SPACES.sub(" ", visible).strip(" ")
+
+
+def _composed(text: str) -> str:
+    """NFC; needed again after a change of case, which may take a letter apart."""
+    return unicodedata.normalize("NFC", text)
 
 
 def words(text: str) -> list[str]:

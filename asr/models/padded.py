@@ -55,7 +55,10 @@ def padded_layer(encoded: Tensor, weights: LayerWeights, frames: PaddedFrames) -
     inputs = [encoded]
     if len(weights.input) == 2:
         inputs.append(reverse(encoded, frames))
-    outputs = _peephole(inputs, weights) if weights.cell == "peephole" else _torch(inputs, weights)
+    if weights.peepholes is None:
+        outputs = _torch(inputs, weights)
+    else:
+        outputs = _peephole(inputs, weights, weights.peepholes)
     if len(outputs) == 2:
         outputs[1] = reverse(outputs[1], frames)
     return torch.cat(outputs, dim=2)
@@ -103,10 +106,12 @@ def _torch_direction(cell: str, encoded: Tensor, weights: list[Tensor]) -> Tenso
     return kernel(encoded, start, weights, *options)[0]
 
 
-def _peephole(inputs: list[Tensor], weights: LayerWeights) -> list[Tensor]:
+def _peephole(inputs: list[Tensor], weights: LayerWeights, peepholes: Tensor) -> list[Tensor]:
     """Both directions at once: on a GPU the number of operations is what costs."""
     stacked = torch.stack(inputs).flatten(1, 2)  # (D, T * B, F)
     projected = torch.baddbmm(weights.bias.unsqueeze(1), stacked, weights.input.transpose(1, 2))
-    projected = projected.unflatten(1, inputs[0].shape[:2])  # (D, T, B, 4H)
-    hidden = peephole_recurrence(projected, weights.recurrent, weights.peepholes)
+    projected = projected.view(
+        len(inputs), *inputs[0].shape[:2], projected.shape[2]
+    )  # (D, T, B, 4H)
+    hidden = peephole_recurrence(projected, weights.recurrent, peepholes)
     return list(hidden.unbind())

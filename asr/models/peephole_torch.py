@@ -8,6 +8,7 @@ intermediate. The equations are those of `peephole_kernel`.
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -40,7 +41,7 @@ class _Recurrence(torch.autograd.Function):
         for t in range(num_frames):
             if t:
                 gates[:, t].baddbmm_(hidden[:, t - 1], recurrent.transpose(1, 2))
-            split = gates[:, t].unflatten(2, (4, -1))
+            split = gates[:, t].view(directions, batch, 4, recurrent.shape[2])
             split[:, :, :2].addcmul_(cell.unsqueeze(2), peep_in).sigmoid_()
             split[:, :, 2].tanh_()
             i, f, g, o = split.unbind(2)
@@ -55,24 +56,28 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         recurrent, peepholes, gates, cells, hidden = ctx.saved_tensors
         d_gates = torch.empty_like(gates)
-        start = torch.zeros_like(cells[:, :1])
-        previous = torch.cat((start, cells[:, :-1]), dim=1)
-        d_cell = start[:, 0]
+        previous = _shifted(cells)
+        d_cell = torch.zeros_like(peepholes[:, :1])
         for t in reversed(range(gates.shape[1])):
             d_hidden = gradient[:, t]
             if t + 1 < gates.shape[1]:
                 d_hidden = torch.baddbmm(d_hidden, d_gates[:, t + 1], recurrent)
             step = (gates[:, t], cells[:, t], previous[:, t])
             d_gates[:, t], d_cell = _step_gradient(d_hidden, d_cell, step, peepholes)
-        before = torch.cat((start, hidden[:, :-1]), dim=1).flatten(1, 2)
+        before = _shifted(hidden).flatten(1, 2)
         d_recurrent = d_gates.flatten(1, 2).transpose(1, 2) @ before
-        d_i, d_f, _, d_o = d_gates.unflatten(3, (4, -1)).unbind(3)
+        d_i, d_f, _, d_o = d_gates.chunk(4, dim=3)
         sums = [
             (d_i * previous).sum((1, 2)),
             (d_f * previous).sum((1, 2)),
             (d_o * cells).sum((1, 2)),
         ]
         return d_gates, d_recurrent, torch.stack(sums, dim=1)
+
+
+def _shifted(states: Tensor) -> Tensor:
+    """(D, T, B, H) one step later: what was before each step."""
+    return F.pad(states, (0, 0, 0, 0, 1, 0))[:, :-1]
 
 
 def _step_gradient(

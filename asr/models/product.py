@@ -27,6 +27,8 @@ MAX_ROWS = 14 if WIDE else 6  # 2 partial sums a row, 2 vectors of the panel, 1 
 
 INDEX = ir.IntType(64)
 SELECT = ir.IntType(32)
+ALIGNMENT = 2  # bytes that a pointer is promised to be a multiple of: that of the smallest type
+READ_TO_SECOND_LEVEL = (0, 2, 1)  # arguments of LLVM's prefetch: read, cache level, data
 
 
 def pack(matrix: Tensor) -> Tensor:
@@ -72,7 +74,7 @@ def multiply(packed, rows, num_rows, product):  # type: ignore[no-untyped-def]
 def _panel_product(  # type: ignore[no-untyped-def]
     context, height, first, panel, packed, rows, product
 ):
-    """Rows `first` to `first + height` (at most MAX_ROWS) times one panel: type and instructions."""
+    """Type and instructions: `height` rows (at most MAX_ROWS) from `first` on, times one panel."""
     signature = types.void(types.intp, types.intp, types.intp, packed, rows, product)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -129,15 +131,10 @@ def _operands(context: Any, builder: Any, kinds: Any, arguments: Any) -> _Operan
 
 def _write_loop(builder: Any, operands: _Operands, count: int) -> None:
     """The loop over the depth for `count` rows, all partial sums in registers."""
-    before, loop, after = (
-        builder.block,
-        builder.append_basic_block("loop"),
-        builder.append_basic_block("after"),
-    )
-    rows = [
-        builder.gep(operands.rows, [builder.mul(operands.depth, INDEX(row))])
-        for row in range(count)
-    ]
+    before = builder.block
+    loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
+    starts = [builder.mul(operands.depth, INDEX(row)) for row in range(count)]
+    rows = [builder.gep(operands.rows, [start]) for start in starts]
     builder.branch(loop)
     builder.position_at_end(loop)
     k = builder.phi(INDEX)
@@ -166,7 +163,8 @@ def _multiply_add(
 ) -> list[Any]:
     """`sums + element * weights` for the element of a row at `pointer`."""
     vector = operands.vector
-    name = f"llvm.fma.v{vector.count}{'f32' if isinstance(vector.element, ir.FloatType) else 'f64'}"
+    kind = "f32" if isinstance(vector.element, ir.FloatType) else "f64"
+    name = f"llvm.fmuladd.v{vector.count}{kind}"  # fused where the machine can
     fma = _function(builder, ir.FunctionType(vector, [vector] * 3), name)
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, builder.load(pointer), SELECT(0))
@@ -180,18 +178,21 @@ def _multiply_add(
 
 def _load_weights(builder: Any, operands: _Operands, k: Any, index: int) -> Any:
     """Vector `index` of row `k` of the panel; bfloat16 becomes float32 by 16 zero bits."""
-    lanes = operands.vector.count
-    stored = operands.weights.type.pointee
-    offset = builder.add(builder.mul(k, INDEX(VECTORS * lanes)), INDEX(index * lanes))
-    vector = ir.VectorType(stored, lanes)
-    pointer = builder.bitcast(builder.gep(operands.weights, [offset]), vector.as_pointer())
-    loaded = builder.load(pointer, align=stored.width // 8 if isinstance(stored, ir.IntType) else 4)
+    stored, lanes = operands.weights.type.pointee, operands.vector.count
+    kind = ir.VectorType(stored, lanes).as_pointer()
+    loaded = builder.load(_weights_at(builder, operands, k, index, kind), align=ALIGNMENT)
     if not isinstance(stored, ir.IntType):
         return loaded
     wide = ir.VectorType(SELECT, lanes)
-    return builder.bitcast(
-        builder.shl(builder.zext(loaded, wide), ir.Constant(wide, [16] * lanes)), operands.vector
-    )
+    bits = builder.shl(builder.zext(loaded, wide), ir.Constant(wide, [16] * lanes))
+    return builder.bitcast(bits, operands.vector)
+
+
+def _weights_at(builder: Any, operands: _Operands, k: Any, index: int, kind: Any) -> Any:
+    """Pointer of type `kind` to vector `index` of row `k` of the panel."""
+    lanes = operands.vector.count
+    offset = builder.add(builder.mul(k, INDEX(VECTORS * lanes)), INDEX(index * lanes))
+    return builder.bitcast(builder.gep(operands.weights, [offset]), kind)
 
 
 def _prefetch_next_panel(builder: Any, operands: _Operands, k: Any) -> None:
@@ -203,12 +204,10 @@ def _prefetch_next_panel(builder: Any, operands: _Operands, k: Any) -> None:
     byte = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, SELECT, SELECT, SELECT])
     prefetch = _function(builder, kind, "llvm.prefetch.p0")
-    lanes = operands.vector.count
     row = builder.add(k, operands.depth)
     for index in range(VECTORS):
-        offset = builder.add(builder.mul(row, INDEX(VECTORS * lanes)), INDEX(index * lanes))
-        pointer = builder.bitcast(builder.gep(operands.weights, [offset]), byte)
-        builder.call(prefetch, [pointer, SELECT(0), SELECT(2), SELECT(1)])
+        pointer = _weights_at(builder, operands, row, index, byte)
+        builder.call(prefetch, [pointer, *map(SELECT, READ_TO_SECOND_LEVEL)])
 
 
 def _store_row(builder: Any, operands: _Operands, row: int, vectors: list[Any]) -> None:
@@ -216,7 +215,9 @@ def _store_row(builder: Any, operands: _Operands, row: int, vectors: list[Any]) 
     start = builder.gep(operands.product, [builder.mul(operands.product_stride, INDEX(row))])
     for index, vector in enumerate(vectors):
         pointer = builder.gep(start, [INDEX(index * lanes)])
-        builder.store(vector, builder.bitcast(pointer, operands.vector.as_pointer()), align=4)
+        builder.store(
+            vector, builder.bitcast(pointer, operands.vector.as_pointer()), align=ALIGNMENT
+        )
 
 
 def _function(builder: Any, kind: ir.FunctionType, name: str) -> Any:

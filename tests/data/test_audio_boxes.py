@@ -77,3 +77,11 @@ def test_lengths_of_amr_wide_band(tmp_path: Path) -> None:
     frames = b"\x04" + bytes(17) + b"\x7c" + b"\x4c" + bytes(5)  # 6.6 kbit/s, nothing, noise
     assert not cut(tmp_path, b"#!AMR-WB\n" + frames)
     assert cut(tmp_path, b"#!AMR-WB\n" + frames[:-1])
+
+
+def test_a_forged_chain_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asr.data.audio_boxes.MAX_BOXES", 3)
+    data = box(b"ftyp", b"M4A \0\0\0\0") + box(b"free", b"") * 5 + box(b"mdat", b"", length=99)
+    assert not cut(tmp_path, data)
+    monkeypatch.setattr("asr.data.audio_boxes.MAX_BOXES", 10)
+    assert cut(tmp_path, data)

@@ -47,6 +47,14 @@ def test_a_chain_of_frames_is_found_behind_junk() -> None:
     assert first_frame(data[:300]) == 0  # a single frame, cut
 
 
+def test_a_chain_keeps_to_one_kind_of_frame() -> None:
+    """Three headers in a row that contradict one another are chance, not sound."""
+    stereo = bytes.fromhex("fffb9064") + bytes(413)  # 44.1 kHz
+    other = bytes.fromhex("fffb9464") + bytes(380)  # 48 kHz
+    assert first_frame(stereo * 3 + bytes(9000)) == 0
+    assert first_frame(stereo + other + stereo + bytes(9000)) is None
+
+
 def test_tags_in_front_are_skipped(tmp_path: Path) -> None:
     tag = b"ID3\x04\x00\x00\x00\x00\x02\x00" + bytes(256)
     with_footer = b"ID3\x04\x00\x10\x00\x00\x00\x05" + bytes(15)
@@ -76,10 +84,17 @@ def test_the_declared_length_is_exact(tmp_path: Path, data: bytes) -> None:
 def test_frame_counts_of_other_encoders(tmp_path: Path) -> None:
     """`Xing` without LAME's part declares whole frames; `VBRI` stands at its own place."""
     frame = bytearray(bytes.fromhex("fffb9064") + bytes(413))
-    for place, mark, expected in [(36, b"Xing", 7), (36, b"VBRI", 9), (36, b"none", None)]:
+    cases = [
+        (b"Xing", 1, 7),
+        (b"Info", 1, 7),
+        (b"VBRI", 1, 9),
+        (b"Xing", 0, None),
+        (b"no", 1, None),
+    ]
+    for mark, flags, expected in cases:
         first = bytearray(frame)
-        first[place : place + 4] = mark
-        first[40:48] = b"\0\0\0\x01\0\0\0\x07"
+        first[36:40] = mark.ljust(4)
+        first[40:48] = bytes([0, 0, 0, flags, 0, 0, 0, 7])
         first[50:54] = b"\0\0\0\x09"
         with open_source(saved(tmp_path, bytes(first) + bytes(frame) * 4), AudioLimits()) as source:
             seconds = mpeg_header(source).seconds

@@ -89,3 +89,10 @@ def test_cut_files_begin_like_the_whole(tmp_path: Path) -> None:
     np.testing.assert_allclose(cut.waveform, whole[: len(cut.waveform)], atol=1e-4)
     assert cut.declared_seconds is None
     assert np.abs(voice()).max() < 1
+
+
+def test_a_page_mark_inside_the_sound_is_passed_over(tmp_path: Path) -> None:
+    first = page(b"OpusHead\x01\x01" + bytes(9), flags=2)
+    last = page(b"xx OggS\xff no page header, only its mark" + bytes(30), flags=4, granule=48_000)
+    found = header(tmp_path, first + last)
+    assert (found.cut, found.seconds) == (False, 1.0)

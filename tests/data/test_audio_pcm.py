@@ -123,7 +123,9 @@ def test_sphere_compressed_by_shorten(tmp_path: Path, count: int) -> None:
     cut = read_audio(saved(tmp_path, data[: len(data) // 2]), sample_rate=RATE)
     assert cut.truncated
     assert cut.declared_seconds == count / RATE
-    np.testing.assert_array_equal(cut.waveform, EXACT[: len(cut.waveform)])
+    sure = len(cut.waveform) - 256  # the block that is cut is filled up with zeros
+    assert sure > count * 0.3
+    np.testing.assert_array_equal(cut.waveform[:sure], EXACT[:sure])
 
 
 def test_plain_sphere_in_both_byte_orders(tmp_path: Path) -> None:
@@ -156,3 +158,19 @@ def test_broken_aiff_and_w64_headers_are_refused(tmp_path: Path) -> None:
     backwards[56:64] = bytes(8)  # a chunk smaller than its own header
     with pytest.raises(AudioError, match="is damaged, cut off or no sound"):
         read_audio(saved(tmp_path, bytes(backwards)), sample_rate=RATE)
+
+
+def test_endless_chunks_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The promise is not known then; what libsndfile makes of the file is read."""
+    monkeypatch.setattr("asr.data.audio_pcm.MAX_CHUNKS", 0)
+    for name in ("WAV", "W64", "AIFF"):
+        audio = read_audio(saved(tmp_path, example(name)[:-1000]), sample_rate=RATE)
+        assert 0.9 < audio.duration < 1.0
+        assert not audio.truncated
+
+
+def test_a_format_chunk_that_is_too_short_is_refused(tmp_path: Path) -> None:
+    data = wav_header(32_000)
+    data = data[:16] + struct.pack("<I", 8) + data[20:28] + data[36:] + SAMPLES.tobytes()
+    with pytest.raises(AudioError, match="is damaged, cut off or no sound"):
+        read_audio(saved(tmp_path, data), sample_rate=RATE)

@@ -47,6 +47,7 @@ def test_the_blank_is_symbol_zero(tokenizer: Tokenizer) -> None:
 
 
 @every_kind
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_text_of_known_words_returns(tokenizer: Tokenizer, data: st.DataObject) -> None:
     vocabulary = sorted({word for text in TEXTS for word in words(text)})
@@ -59,6 +60,7 @@ def test_any_text_of_known_words_returns(tokenizer: Tokenizer, data: st.DataObje
 
 
 @every_kind
+@settings(deadline=None)
 @given(data=st.data())
 def test_whatever_a_network_emits_is_decoded_to_its_words(
     tokenizer: Tokenizer, data: st.DataObject
@@ -72,6 +74,7 @@ def test_whatever_a_network_emits_is_decoded_to_its_words(
     assert all(a.stop <= b.start for a, b in pairwise(spans))
 
 
+@settings(deadline=None)
 @given(st.lists(any_text, min_size=1).filter(lambda texts: any(map(normalize_text, texts))))
 def test_characters_and_phones_learn_any_text(texts: list[str]) -> None:
     for config in (CharactersConfig(), PhonesConfig()):
@@ -139,6 +142,7 @@ def test_dropping_leaves_a_text_of_the_vocabulary() -> None:
     assert phones.decode(phones.encode("Q A Q B")) == "A B"
 
 
+@settings(deadline=None)
 @given(any_text)
 def test_dropping_never_yields_tokens_that_training_would_not_have(text: str) -> None:
     tokenizer = train_tokenizer(

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.data.vocabulary import (
@@ -45,6 +45,7 @@ def test_words_of_any_tokens(tokens: list[int], expected: list[tuple[str, int, i
     assert word_spans(tokens, PIECES) == [WordSpan(*span) for span in expected]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 5)))
 def test_words_are_in_order_apart_and_never_empty(tokens: list[int]) -> None:
     spans = word_spans(tokens, PIECES)

@@ -5,7 +5,7 @@ from itertools import groupby
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -50,6 +50,7 @@ def test_repeats_are_joined_before_blanks_are_dropped() -> None:
     assert all(span.confidence == pytest.approx(0.7) for span in best.spans)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=12))
 def test_tokens_are_those_of_the_definition(path: list[int]) -> None:
     (hypothesis,) = greedy(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.data.tokenizer import CharactersConfig, train_tokenizer
@@ -46,6 +46,7 @@ def test_nothing_said_is_an_empty_hypothesis() -> None:
     assert only_spaces == Hypothesis((SPACE,), -1.5, "", ())
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([SPACE, A, B])), st.floats(0, 100))
 def test_words_follow_one_another_within_the_utterance(tokens: list[int], duration: float) -> None:
     hypothesis = hypothesis_of(

@@ -5,7 +5,7 @@ from functools import cache
 import jiwer
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.scoring.alignment import Edit, EditCounts, align_units, count_edits
@@ -49,17 +49,20 @@ def aligned_as_documented(reference: list[str], hypothesis: list[str]) -> list[E
     return edits[::-1]
 
 
+@settings(deadline=None)
 @given(units, units)
 def test_no_alignment_has_fewer_errors(reference: list[str], hypothesis: list[str]) -> None:
     assert count_edits(reference, hypothesis).errors == distance(reference, hypothesis)
 
 
+@settings(deadline=None)
 @given(units, units)
 def test_ties_are_broken_as_documented(reference: list[str], hypothesis: list[str]) -> None:
     expected = aligned_as_documented(list(reference), list(hypothesis))
     assert list(align_units(reference, hypothesis)) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.text()), st.lists(st.text()))
 def test_an_alignment_holds_both_sides_and_its_counts(
     reference: list[str], hypothesis: list[str]

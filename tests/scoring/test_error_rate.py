@@ -4,7 +4,7 @@ import unicodedata
 
 import jiwer
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.errors import DataError
@@ -34,6 +34,7 @@ def test_each_kind_of_error_is_counted() -> None:
     assert [edit.kind for edit in score.utterances[1].edits()] == ["correct", "insertion"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(texts.filter(bool), texts), min_size=1, max_size=6))
 def test_agrees_with_jiwer(pairs: list[tuple[str, str]]) -> None:
     references = {str(index): reference for index, (reference, _) in enumerate(pairs)}

@@ -1,0 +1,74 @@
+"""The code in the documents runs."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.made import RATE, spoken, write_corpus
+
+DOCS = Path(__file__).parent.parent
+
+
+def python_blocks(path: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_python_guide(
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Every block in one namespace, in the order of reading, as a reader would paste them."""
+    from asr.data.audio import write_wav
+
+    monkeypatch.chdir(tmp_path)
+    target = tmp_path / "exp" / "an4" / "default"
+    target.parent.mkdir(parents=True)
+    target.symlink_to(trained / "run")
+    write_wav(tmp_path / "audio.wav", spoken("FACE BED"), RATE)
+    blocks = python_blocks(DOCS / "docs" / "python.md")
+    assert len(blocks) == 3
+    names: dict[str, object] = {"waveform": spoken("CAB").astype(np.float64)}
+    for block in blocks:
+        exec(block, names)  # noqa: S102  # the document's own code
+    assert capsys.readouterr().out.startswith("FACE BED ")
+    losses = names["losses"]
+    assert tuple(losses.shape) == (2,)  # type: ignore[attr-defined]
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [
+        *DOCS.glob("*.md"),
+        *(DOCS / "docs").rglob("*.md"),
+        *(DOCS / "recipes").rglob("*.md"),
+    ]:
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page}: {link}"
+
+
+def test_the_documents_speak_of_the_project_alone() -> None:
+    forbidden = re.compile(r"/work/|/home/|\.\./shared|this session", re.IGNORECASE)
+    for page in [*DOCS.glob("*.md"), *(DOCS / "docs").rglob("*.md")]:
+        assert not forbidden.search(page.read_text(encoding="utf-8")), page
+
+
+def test_every_named_command_exists() -> None:
+    """`asr WORD` in the README is a command."""
+    from asr.cli.main import app
+
+    known = {command.name for command in app.registered_commands}
+    text = (DOCS / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:^|`|\n)asr ([a-z]+)", text))
+    assert named
+    assert named <= known
+
+
+def test_the_corpus_helper_is_reproducible(tmp_path: Path) -> None:
+    first = write_corpus(tmp_path / "a")
+    second = write_corpus(tmp_path / "b")
+    for name in ("train.jsonl", "wav/train-000.wav", "wav/test-003.wav"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
