@@ -23,6 +23,7 @@ test = "{data}/test.jsonl"
 [frontend]
 name = "log_mel"
 num_mels = 24
+normalize = "training_set"
 [augment]
 time_masks = 2
 time_mask_frames = 6
@@ -32,7 +33,7 @@ num_layers = 1
 hidden_size = 32
 [optimizer]
 name = "adamw"
-learning_rate = 0.02
+learning_rate = 0.01
 [training]
 epochs = 20
 batch_seconds = 3.0

@@ -76,7 +76,8 @@ def w64_header(source: Source) -> Header:
 
 def aiff_header(source: Source) -> Header:
     """The promise of an AIFF or AIFC file."""
-    position, seconds, decoder = 12, None, _decoder(plain=True)
+    position, seconds = 12, None
+    decoder: Literal["soundfile", "pyav"] = "soundfile"
     for _ in range(MAX_CHUNKS):
         name, size = _chunk(source, position, ">")
         position += 8
@@ -85,7 +86,8 @@ def aiff_header(source: Source) -> Header:
             if len(head) >= 18:
                 rate = _extended(head[8:18])
                 seconds = int.from_bytes(head[2:6], "big") / rate if rate else None
-            decoder = _decoder(plain=len(head) < 22 or head[18:22].lower() in _PLAIN_AIFF_CODECS)
+            if len(head) == 22 and head[18:].lower() not in _PLAIN_AIFF_CODECS:
+                decoder = "pyav"
         elif name == b"SSND":
             cut = 0 < size < STREAMING_SIZE and position + size > source.size
             return Header(decoder=decoder, seconds=seconds if cut else None, cut=cut)
@@ -163,10 +165,6 @@ def _wave_promise(source: Source, codec: bytes, order: str, start: int, size: in
 def _chunk(source: Source, position: int, order: str) -> tuple[bytes, int]:
     head = source.read_at(position, 8)
     return struct.unpack(order + "4sI", head) if len(head) == 8 else (b"", 0)
-
-
-def _decoder(*, plain: bool) -> Literal["soundfile", "pyav"]:
-    return "soundfile" if plain else "pyav"
 
 
 def _extended(data: bytes) -> float:

@@ -32,6 +32,7 @@ SoundPacket: TypeAlias = "Packet[AudioStream]"  # strings: generic for the type 
 Timed: TypeAlias = "AudioFrame | Packet[AudioStream]"
 
 BLOCK_FRAMES = 1 << 16  # frames gathered into a block
+MAX_CHANNELS = 8  # no frame of more is looked into
 MICROSECONDS = 1_000_000  # FFmpeg's unit of the duration of a container
 RUN_UP_SECONDS = 1.0  # decoded in front of a piece, so that the decoder is in its stride there
 
@@ -65,6 +66,13 @@ OPTIONS = {
 # Each packet needs the one before it: a piece is decoded from the beginning of the file.
 _CHAINED_CODECS = frozenset(["g722", "g726", "shorten"])
 LENIENCE_SECONDS = 0.1  # containers round their duration, to whole packets or more
+_DTYPES: dict[str, Any] = {
+    "u8": np.uint8,
+    "s16": np.int16,
+    "s32": np.int32,
+    "flt": np.float32,
+    "dbl": np.float64,
+}
 _COMFORT_NOISE = 8  # AMR frame types from here on hold no speech
 
 
@@ -111,7 +119,8 @@ class PyAVDecoder:
             self._stream = self._sound_track()
             self._start = self.position = 0
             self._origin: float | None = None  # time stamp of the first sound, in seconds
-            self._lost_packets = self._noise_packets = 0
+            self._lost_packets = self._noise_packets = self._noise_frames = 0
+            self._pending_packets = self._pending_frames = 0  # lost since the last sound
             self.damaged = self._rate_changed = False
             self.sample_rate = int(self._stream.codec_context.sample_rate or 0)
             self.channels = int(self._stream.codec_context.channels or 0)
@@ -216,25 +225,13 @@ class PyAVDecoder:
 
     def _decoded(self) -> Iterator[NDArray[np.float32]]:
         """Everything from the current packet on as (channels, frames), in the order of time."""
-        lost: list[NDArray[np.float32]] = []
         jumped = False
         for packet in self._demuxed():
             if end := self._end_before_start(packet):
                 self.position, jumped = end, True
                 continue
-            frames = self._decode(packet)
-            if frames is None and self._is_comfort_noise(packet):
-                self._noise_packets += 1
-                self._begin(packet)
-                yield self._silence(packet)
-            elif frames is None:
-                lost.append(self._silence(packet))
-            for frame in frames or []:
-                if lost and self._origin is not None:
-                    self._lost_packets += len(lost)
-                    self.damaged = True
-                    yield from lost
-                lost = []
+            for frame in self._decode(packet):
+                yield from self._lost_silence()
                 self._begin(frame)
                 if frame.rate != self.sample_rate:
                     self._rate_changed = self.damaged = True
@@ -242,21 +239,44 @@ class PyAVDecoder:
                 if jumped and self.position < self._start and frame.pts is not None:
                     self.position = self._place(frame)
                 yield _scaled(frame)
-        if lost and self._origin is None:
+            if self._noise_frames:
+                self._begin(packet)
+                yield np.zeros((self.channels, self._noise_frames), np.float32)
+        if self._pending_packets and self._origin is None:
             self.damaged = True  # packets, but nothing in them
+
+    def _decode(self, packet: SoundPacket) -> list[AudioFrame]:
+        """The frames in a packet; one that cannot be decoded is remembered as noise or as lost."""
+        self._noise_frames = 0
+        try:
+            return packet.decode()
+        except FFmpegError:
+            seconds = (packet.duration or 0) * float(packet.time_base or 0)
+            num_frames = min(round(seconds * self.sample_rate), self.sample_rate)
+        head = bytes(packet)[:1]
+        if self._container == "AMR" and head and head[0] >> 3 & 15 >= _COMFORT_NOISE:
+            self._noise_packets += 1
+            self._noise_frames = num_frames
+        else:
+            self._pending_packets += 1
+            self._pending_frames += num_frames
+        return []
+
+    def _lost_silence(self) -> Iterator[NDArray[np.float32]]:
+        """Silence for the packets that were lost since the last sound; none before the first."""
+        if self._pending_packets and self._origin is not None:
+            self._lost_packets += self._pending_packets
+            self.damaged = True
+            for begin in range(0, self._pending_frames, BLOCK_FRAMES):
+                count = min(BLOCK_FRAMES, self._pending_frames - begin)
+                yield np.zeros((self.channels, count), np.float32)
+        self._pending_packets = self._pending_frames = 0
 
     def _demuxed(self) -> Iterator[SoundPacket]:
         try:
             yield from self._input.demux(self._stream)
         except FFmpegError:
             self.damaged = True
-
-    def _decode(self, packet: SoundPacket) -> list[AudioFrame] | None:
-        """The frames in a packet, None when it cannot be decoded."""
-        try:
-            return packet.decode()
-        except FFmpegError:
-            return None
 
     def _begin(self, first: Timed) -> None:
         """Take the properties of the sound from the first piece: headers may be wrong."""
@@ -280,15 +300,6 @@ class PyAVDecoder:
         """The position of a frame after its time stamp."""
         return round((_seconds(frame) - (self._origin or 0.0)) * self.sample_rate)
 
-    def _is_comfort_noise(self, packet: SoundPacket) -> bool:
-        head = bytes(packet)[:1]
-        return self._container == "AMR" and head != b"" and head[0] >> 3 & 15 >= _COMFORT_NOISE
-
-    def _silence(self, packet: SoundPacket) -> NDArray[np.float32]:
-        seconds = (packet.duration or 0) * float(packet.time_base or 0)
-        num_frames = min(round(seconds * self.sample_rate), self.sample_rate)
-        return np.zeros((self.channels, num_frames), np.float32)
-
 
 def _seconds(item: Timed) -> float:
     """The time stamp of a frame or packet, 0 without one."""
@@ -296,13 +307,23 @@ def _seconds(item: Timed) -> float:
 
 
 def _scaled(frame: AudioFrame) -> NDArray[np.float32]:
-    """The samples as (channels, frames) float32, integers scaled to [-1, 1)."""
-    samples: NDArray[Any] = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    if samples.dtype == np.float32:
-        return samples
-    if samples.dtype == np.uint8:
+    """The samples as (channels, frames) float32, integers scaled to [-1, 1).
+
+    Not by PyAV's `to_ndarray`: that takes the first eight pointers of a frame for a list that ends
+    with a null pointer, and reads beyond it when there are eight channels or more.
+    """
+    channels, kind = frame.layout.nb_channels, frame.format.name
+    dtype = _DTYPES.get(kind.removesuffix("p"))
+    if channels > MAX_CHANNELS or dtype is None:
+        return np.zeros((channels, 0), np.float32)
+    planes: tuple[Any, ...] = frame.planes
+    if kind.endswith("p"):
+        count = frame.samples
+        samples = np.stack([np.frombuffer(planes[i], dtype, count) for i in range(channels)])
+    else:
+        samples = np.frombuffer(planes[0], dtype, frame.samples * channels)
+        samples = samples.reshape(-1, channels).T
+    if dtype is np.uint8:
         return (samples.astype(np.float32) - 128) / 128
     with np.errstate(over="ignore"):  # a double too large becomes infinite and is refused as such
         scale = 0.5 ** (8 * samples.itemsize - 1) if samples.dtype.kind == "i" else 1.0

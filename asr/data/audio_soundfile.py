@@ -90,7 +90,7 @@ class SoundFileDecoder:
         os.lseek(descriptor, 0, os.SEEK_SET)
         try:
             return soundfile.SoundFile(descriptor, closefd=False)
-        except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+        except soundfile.SoundFileRuntimeError as error:
             raise self._source.error("is damaged, cut off or no sound") from error
 
     def _until(self, ends: list[int]) -> int:

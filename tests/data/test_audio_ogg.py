@@ -93,6 +93,6 @@ def test_cut_files_begin_like_the_whole(tmp_path: Path) -> None:
 
 def test_a_page_mark_inside_the_sound_is_passed_over(tmp_path: Path) -> None:
     first = page(b"OpusHead\x01\x01" + bytes(9), flags=2)
-    last = page(b"xx OggS\xff no page header, only its mark" + bytes(30), flags=4, granule=48_000)
+    last = page(b"xx OggS\xff no page header, only its mark" + bytes(60), flags=4, granule=48_000)
     found = header(tmp_path, first + last)
     assert (found.cut, found.seconds) == (False, 1.0)

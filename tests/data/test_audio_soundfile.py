@@ -150,3 +150,10 @@ def test_blocks_of_a_long_file_join_without_a_seam(
     assert audio.truncated
     assert len(audio.waveform) > 15_000
     np.testing.assert_array_equal(audio.waveform, EXACT_LONG[: len(audio.waveform)])
+
+
+def test_a_flac_behind_a_tag_is_read(tmp_path: Path) -> None:
+    tag = b"ID3\x04\x00\x00\x00\x00\x00\x20" + bytes(32)
+    path = saved(tmp_path, tag + made("FLAC", "PCM_16", LONG))
+    np.testing.assert_array_equal(read_audio(path, sample_rate=RATE).waveform, EXACT_LONG)
+    assert audio_info(path).format == "FLAC"

@@ -179,8 +179,8 @@ def test_a_few_samples_are_read(tmp_path: Path, count: int) -> None:
 
 
 def test_a_bomb_is_refused_by_its_header_or_while_decoding(tmp_path: Path) -> None:
-    silence = np.zeros(RATE * 100, np.int16)
-    limits = AudioLimits(max_seconds=60)
+    silence = np.zeros(RATE * 40, np.int16)
+    limits = AudioLimits(max_seconds=36)
     declared = made("FLAC", "PCM_16", silence)
     assert len(declared) < 20_000
     undeclared = bytearray(declared)
@@ -188,9 +188,9 @@ def test_a_bomb_is_refused_by_its_header_or_while_decoding(tmp_path: Path) -> No
     undeclared[22:26] = bytes(4)
     for data in (declared, bytes(undeclared), made("OGG", "OPUS", silence)):
         path = saved(tmp_path, data)
-        with pytest.raises(AudioError, match=r"is longer than 0.0166667 h.*TOO_LONG"):
+        with pytest.raises(AudioError, match=r"is longer than 0.01 h.*TOO_LONG"):
             read_audio(path, sample_rate=RATE, limits=limits)
-        piece = read_audio(path, sample_rate=RATE, offset=50, duration=1, limits=limits)
+        piece = read_audio(path, sample_rate=RATE, offset=20, duration=1, limits=limits)
         assert piece.duration == 1.0
 
 

@@ -237,6 +237,26 @@ def test_many_threads_share_a_reader(disk: Disk) -> None:
     assert len(disk.reads) == 3, "seven fit, however they came"
 
 
+def test_a_sound_that_two_threads_read_at_once_counts_once(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = AudioReader(RATE, cache_bytes=2 * 4 * 100)
+    both = threading.Barrier(2, timeout=10)
+
+    def read_together(path: Path, **options: Any) -> Audio:
+        both.wait()
+        return disk.read(path, **options)
+
+    monkeypatch.setattr(batching, "read_audio", read_together)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(reader.read, [utterance("a"), utterance("a")]))
+    monkeypatch.setattr(batching, "read_audio", disk.read)
+    disk.reads.clear()
+    for name in "abab":
+        reader.read(utterance(name))
+    assert disk.reads == [("b.wav", 0.0)]
+
+
 def test_real_files(tmp_path: Path) -> None:
     waveform = (np.arange(800, dtype=np.float32) - 400) / 1024
     write_wav(tmp_path / "a.wav", waveform, RATE)

@@ -254,15 +254,16 @@ def test_the_highest_step_is_the_newest_whatever_the_clock_and_the_digits_say(
     tmp_path: Path,
 ) -> None:
     saved(tmp_path, 3)
-    shutil.copytree(tmp_path / "step-00000003", tmp_path / "step-123456789")
+    shutil.copytree(tmp_path / "step-00000003", tmp_path / "step-100000000")
+    shutil.copytree(tmp_path / "step-00000003", tmp_path / "step-99999999")
     (tmp_path / "step-00000005.tmp-77").mkdir()
     loaded = latest(tmp_path)
     assert loaded is not None
     assert loaded[1] == []
-    cut(10)(tmp_path / "step-123456789" / "manifest.json")
+    cut(10)(tmp_path / "step-100000000" / "manifest.json")
     loaded = latest(tmp_path)
     assert loaded is not None
-    assert "step-123456789" in loaded[1][0]
+    assert [line.count("step-100000000") for line in loaded[1]] == [1]
 
 
 def test_two_valid_checkpoints_are_kept(tmp_path: Path) -> None:
