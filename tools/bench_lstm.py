@@ -1,10 +1,12 @@
-"""Speed of the recurrent stack, as ratios: against torch's LSTM, bfloat16, peepholes, the floor.
+"""Speed of the recurrent stack as ratios: against torch's LSTM, bfloat16, peepholes, the floor.
 
-    python tools/bench_lstm.py [--only padded bf16] [--repeats 5]
+    python tools/bench_lstm.py [--only padded bf16] [--repeats 5] [--threads 2]
 
 Every comparison runs in a process of its own. Its candidates take turns within a repetition, so a
-busy machine slows both; the table gives each one's median and smallest time, and the median and
-smallest of the ratios of neighbouring runs. Time is that of forward and backward together.
+busy machine slows both. Time is that of forward and backward together. The table gives the median
+and the smallest wall time, the ratio to the first candidate (median over the repetitions, and of
+the smallest times), and the same of the processor's time, which other programs disturb less; with
+`--threads 1` no candidate spends processor time on waiting for its own threads.
 
 `products` is the floor: the bare matrix products of the same layers, over the real frames only, as
 large products without any step of time.
@@ -25,7 +27,8 @@ from torch import Tensor, nn
 from asr.models.lstm import RecurrentStack
 from asr.models.weights import Cell
 
-Run = Callable[[], object]
+Run = Callable[[], None]
+Context = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,15 @@ class Shape:
     frames: int = 400
 
     def lengths(self) -> Tensor:
+        """(B,) frames."""
         return torch.linspace(self.frames // 2, self.frames, self.batch).long()
 
     def features(self) -> Tensor:
+        """(B, T, F) noise."""
         return torch.randn(self.batch, self.frames, self.inputs)
 
-    def stack(self, cell: Cell) -> RecurrentStack:
-        return RecurrentStack(self.inputs, self.hidden, self.layers, cell=cell)
-
-    def torch_lstm(self) -> nn.LSTM:
-        return nn.LSTM(self.inputs, self.hidden, self.layers, bidirectional=True, batch_first=True)
-
     def input_sizes(self) -> list[int]:
+        """Of the layers."""
         return [self.inputs] + [2 * self.hidden] * (self.layers - 1)
 
     def flops(self) -> float:
@@ -58,32 +58,28 @@ class Shape:
         weights = sum(8 * self.hidden * (size + self.hidden) for size in self.input_sizes())
         return 3 * 2.0 * weights * int(self.lengths().sum())
 
-    def streamed(self, itemsize: int) -> float:
-        """Bytes of recurrent weights that must come from cache, step by step, both passes."""
-        return 2.0 * self.layers * self.frames * 8 * self.hidden**2 * itemsize
+    def streamed(self) -> float:
+        """Bytes of float32 recurrent weights that come from cache, step by step, both passes."""
+        return 2.0 * self.layers * self.frames * 8 * self.hidden**2 * 4
 
 
-def ours(
-    shape: Shape,
-    cell: Cell = "lstm",
-    context: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> Run:
-    stack, features, lengths = shape.stack(cell), shape.features(), shape.lengths()
+def ours(shape: Shape, cell: Cell = "lstm", context: Context = nullcontext) -> Run:
+    """The stack of this toolkit."""
+    stack = RecurrentStack(shape.inputs, shape.hidden, shape.layers, cell=cell)
+    features, lengths = shape.features(), shape.lengths()
 
     def run() -> None:
         stack.zero_grad()
         with context():
             encoded = stack(features, lengths)
-        encoded.float().sum().backward()  # type: ignore[no-untyped-call]
+        encoded.float().sum().backward()
 
     return run
 
 
-def torch_padded(
-    shape: Shape, context: Callable[[], AbstractContextManager[object]] = nullcontext
-) -> Run:
-    """Not exact: its reversed direction begins in the padding."""
-    lstm, features = shape.torch_lstm(), shape.features()
+def torch_padded(shape: Shape, context: Context = nullcontext) -> Run:
+    """The LSTM of torch on the padded batch; its reversed direction begins in the padding."""
+    lstm, features = torch_lstm(shape), shape.features()
 
     def run() -> None:
         lstm.zero_grad()
@@ -95,17 +91,23 @@ def torch_padded(
 
 
 def torch_packed(shape: Shape) -> Run:
-    lstm, features, lengths = shape.torch_lstm(), shape.features(), shape.lengths()
+    """The LSTM of torch on a packed sequence: exact."""
+    lstm, features, lengths = torch_lstm(shape), shape.features(), shape.lengths()
+    rnn = nn.utils.rnn
 
     def run() -> None:
         lstm.zero_grad()
-        packed = nn.utils.rnn.pack_padded_sequence(
-            features, lengths, batch_first=True, enforce_sorted=False
-        )
-        encoded, _ = nn.utils.rnn.pad_packed_sequence(lstm(packed)[0], batch_first=True)
-        encoded.sum().backward()
+        packed = rnn.pack_padded_sequence(features, lengths, True, enforce_sorted=False)
+        encoded, _ = rnn.pad_packed_sequence(lstm(packed)[0], batch_first=True)
+        torch.autograd.backward(encoded.sum())
 
     return run
+
+
+def torch_lstm(shape: Shape) -> nn.LSTM:
+    """The network of a shape as torch has it."""
+    sizes = (shape.inputs, shape.hidden, shape.layers)
+    return nn.LSTM(*sizes, bidirectional=True, batch_first=True)
 
 
 def products(shape: Shape, dtype: torch.dtype = torch.float32) -> Run:
@@ -114,108 +116,108 @@ def products(shape: Shape, dtype: torch.dtype = torch.float32) -> Run:
     hidden = torch.randn(rows, shape.hidden).to(dtype)
     gates = torch.randn(rows, 8 * shape.hidden).to(dtype)
     recurrent = torch.randn(4 * shape.hidden, shape.hidden).to(dtype)
-    layers = [
-        (torch.randn(rows, size).to(dtype), torch.randn(8 * shape.hidden, size).to(dtype))
-        for size in shape.input_sizes()
-    ]
+    sizes = shape.input_sizes()
+    inputs = [torch.randn(rows, size).to(dtype) for size in sizes]
+    weights = [torch.randn(8 * shape.hidden, size).to(dtype) for size in sizes]
 
     def run() -> None:
-        for inputs, weights in layers:
+        for layer, (own, weight) in enumerate(zip(inputs, weights, strict=True)):
             for gate in gates.chunk(2, dim=1):
                 torch.mm(hidden, recurrent.t())
                 torch.mm(gate, recurrent)
                 torch.mm(gate.t(), hidden)
-            torch.mm(inputs, weights.t())
-            torch.mm(gates.t(), inputs)
-            if inputs is not layers[0][0]:
-                torch.mm(gates, weights)
+            torch.mm(own, weight.t())
+            torch.mm(gates.t(), own)
+            if layer:
+                torch.mm(gates, weight)
 
     return run
 
 
 def bfloat16() -> AbstractContextManager[object]:
+    """Autocast on a CPU."""
     return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
-PAPER = Shape()
+PAPER = Shape()  # Graves & Jaitly 2014
 SHORT = Shape(layers=1, frames=200)
 SMALL = Shape(layers=3, hidden=320, inputs=200, batch=20, frames=200)
-COMPARISONS: dict[str, tuple[str, Shape, Callable[[Shape], dict[str, Run]]]] = {
-    "padded": (
-        "ours against torch's padded LSTM",
-        PAPER,
-        lambda s: {"torch": torch_padded(s), "ours": ours(s), "products": products(s)},
-    ),
-    "packed": (
-        "ours against torch's packed LSTM",
-        SHORT,
-        lambda s: {"torch packed": torch_packed(s), "ours": ours(s)},
-    ),
+
+COMPARISONS: dict[str, tuple[Shape, dict[str, Callable[[Shape], Run]]]] = {
+    "padded": (PAPER, {"torch padded": torch_padded, "lstm": ours, "products": products}),
+    "packed": (SHORT, {"torch packed": torch_packed, "lstm": ours}),
     "bf16": (
-        "bfloat16 autocast against float32",
         PAPER,
-        lambda s: {
-            "float32": ours(s),
-            "bfloat16": ours(s, context=bfloat16),
-            "torch bfloat16": torch_padded(s, bfloat16),
-            "products": products(s),
-            "products bfloat16": products(s, torch.bfloat16),
+        {
+            "lstm float32": ours,
+            "lstm bfloat16": lambda shape: ours(shape, context=bfloat16),
+            "torch bfloat16": lambda shape: torch_padded(shape, bfloat16),
+            "products float32": products,
+            "products bfloat16": lambda shape: products(shape, torch.bfloat16),
         },
     ),
     "peephole": (
-        "cell peephole against cell lstm",
         PAPER,
-        lambda s: {"lstm": ours(s), "peephole": ours(s, "peephole"), "products": products(s)},
-    ),
-    "cells": (
-        "the other cells",
-        SMALL,
-        lambda s: {"lstm": ours(s), "gru": ours(s, "gru"), "tanh": ours(s, "tanh")},
+        {"lstm": ours, "peephole": lambda shape: ours(shape, "peephole"), "products": products},
     ),
     "small": (
-        "3 x 320, batch of 20, 200 frames",
         SMALL,
-        lambda s: {"torch": torch_padded(s), "ours": ours(s), "products": products(s)},
+        {
+            "torch padded": torch_padded,
+            "lstm": ours,
+            "gru": lambda shape: ours(shape, "gru"),
+            "tanh": lambda shape: ours(shape, "tanh"),
+            "products": products,
+        },
     ),
 }
 
 
-def measure(name: str, repeats: int) -> str:
-    """The table of one comparison; ratios are to its first candidate."""
+def measure(name: str, repeats: int, threads: int) -> str:
+    """The table of one comparison."""
+    torch.set_num_threads(threads)
     torch.manual_seed(1)
-    title, shape, candidates = COMPARISONS[name]
-    runs = candidates(shape)
+    shape, candidates = COMPARISONS[name]
+    runs = {candidate: make(shape) for candidate, make in candidates.items()}
     for run in runs.values():
         run()
-    times: dict[str, list[float]] = {candidate: [] for candidate in runs}
+    times: dict[str, list[tuple[float, float]]] = {candidate: [] for candidate in runs}
     for _ in range(repeats):
         for candidate, run in runs.items():
-            begin = time.perf_counter()
+            begin = time.perf_counter(), time.process_time()
             run()
-            times[candidate].append(time.perf_counter() - begin)
-    lines = [
-        f"{title}: {shape}",
-        f"  {shape.flops() / 1e9:.0f} GFLOP, {shape.streamed(4) / 1e9:.0f} GB of recurrent weights",
-    ]
+            end = time.perf_counter(), time.process_time()
+            times[candidate].append((end[0] - begin[0], end[1] - begin[1]))
+    work = f"{shape.flops() / 1e9:.0f} GFLOP, {shape.streamed() / 1e9:.0f} GB of recurrent weights"
+    head = " " * 20 + "  ".join(f"{kind:>7}     min   ratio   min" for kind in ("wall", "cpu"))
     first = next(iter(times.values()))
-    for candidate, seconds in times.items():
-        ratios = [own / base for own, base in zip(seconds, first, strict=True)]
-        lines.append(
-            f"  {candidate:<18} median {statistics.median(seconds):6.3f} s  min {min(seconds):6.3f} s"
-            f"  ratio median {statistics.median(ratios):5.2f}  min/min {min(seconds) / min(first):5.2f}"
-        )
-    return "\n".join(lines)
+    rows = [f"  {candidate:18}{columns(own, first)}" for candidate, own in times.items()]
+    return "\n".join([f"{name}: {shape}", f"  {work}", head, *rows])
+
+
+def columns(own: list[tuple[float, float]], first: list[tuple[float, float]]) -> str:
+    """Median, minimum and both ratios, of wall and then of processor time."""
+    text = ""
+    for kind in range(2):
+        seconds, base = [pair[kind] for pair in own], [pair[kind] for pair in first]
+        ratio = statistics.median(a / b for a, b in zip(seconds, base, strict=True))
+        text += f"{statistics.median(seconds):7.2f}{min(seconds):8.2f}"
+        text += f"{ratio:8.2f}{min(seconds) / min(base):6.2f}  "
+    return text.rstrip()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--only", nargs="*", choices=COMPARISONS, default=list(COMPARISONS))
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{arguments.threads} threads, torch {torch.__version__}; seconds")
     for name in arguments.only:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            print(pool.submit(measure, name, arguments.repeats).result(), flush=True)
+            task = pool.submit(measure, name, arguments.repeats, arguments.threads)
+            print(task.result(), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from numba import njit, types
 from numba.extending import overload
 
 # Products and sums may be contracted to fused multiply-adds; nothing may be reordered.
-OPTIONS: Any = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 compiled: Any = njit(**OPTIONS)
 
 LOG2_E = np.float32(1.0 / math.log(2.0))

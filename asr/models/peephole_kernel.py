@@ -16,11 +16,14 @@ the parts do not overlap, and makes vector instructions of the equations.
 Reference: Graves, Mohamed & Hinton 2013, equations 3 to 7 (the peepholes are diagonal).
 """
 
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 
-from asr.models.activations import compiled, narrow, sigmoid, tanh, widen
+from asr.models.activations import OPTIONS, compiled, narrow, sigmoid, tanh, widen
 from asr.models.product import multiply
 
 UNITS = 512  # cells in a block
@@ -80,32 +83,6 @@ class Memory(NamedTuple):
     state: Any  # (utterances, H) h_{t-1}; backward: (utterances, 4H) gradient of the gates at t+1
     cell: Any  # (utterances, H) c_{t-1}; backward: gradient of c_t from t+1
     product: Any  # (utterances, ≥ 4H) state times weights; backward: (utterances, ≥ H)
-
-
-@compiled
-def forward_pass(steps, share, weights, activity):  # type: ignore[no-untyped-def]
-    """Fill the gates, cells and hidden states of a share's rows."""
-    memory = _new_memory(share, weights, weights.peepholes.shape[1])
-    for step in range(len(steps.num_rows)):
-        num_rows = min(steps.num_rows[step], share.stop) - share.first
-        if num_rows > 0:
-            multiply(weights.packed, memory.state, num_rows, memory.product)
-            for u in range(num_rows):
-                row = steps.first_rows[step] + share.first + u
-                _forward_frame(memory, u, row, share.direction, weights, activity)
-
-
-@compiled
-def backward_pass(steps, share, weights, activity, gradients):  # type: ignore[no-untyped-def]
-    """Fill the gradient of a share's gates, and add to that of the bias and the peepholes."""
-    memory = _new_memory(share, weights, 4 * weights.peepholes.shape[1])
-    for step in range(len(steps.num_rows)):
-        num_rows = min(steps.num_rows[step], share.stop) - share.first
-        if num_rows > 0:
-            multiply(weights.packed, memory.state, num_rows, memory.product)
-            for u in range(num_rows):
-                row = steps.first_rows[step] + share.first + u
-                _backward_frame(memory, u, row, share.direction, weights, activity, gradients)
 
 
 @compiled
@@ -255,3 +232,49 @@ def _accumulate(values, first, block, at, count):  # type: ignore[no-untyped-def
     target, source = values[first : first + count], block[at : at + count]
     for k in range(count):
         target[k] += source[k]
+
+
+def _fingerprint() -> str:
+    """Of the source files that the passes are compiled from."""
+    folder = Path(__file__).parent
+    files = ("activations.py", "product.py", "peephole_kernel.py")
+    return sha256(b"".join((folder / file).read_bytes() for file in files)).hexdigest()
+
+
+def _passes(sources: str) -> tuple[Any, Any]:
+    """The two passes, which alone are kept in numba's cache.
+
+    The cache would look for changes in this file only; it does look at the variables that a
+    function mentions from around it, so they mention the fingerprint of all that they compile.
+    """
+
+    @njit(cache=True, **OPTIONS)
+    def forward_pass(steps, share, weights, activity):  # type: ignore[no-untyped-def]
+        """Fill the gates, cells and hidden states of a share's rows."""
+        sources  # noqa: B018
+        memory = _new_memory(share, weights, weights.peepholes.shape[1])
+        for step in range(len(steps.num_rows)):
+            num_rows = min(steps.num_rows[step], share.stop) - share.first
+            if num_rows > 0:
+                multiply(weights.packed, memory.state, num_rows, memory.product)
+                for u in range(num_rows):
+                    row = steps.first_rows[step] + share.first + u
+                    _forward_frame(memory, u, row, share.direction, weights, activity)
+
+    @njit(cache=True, **OPTIONS)
+    def backward_pass(steps, share, weights, activity, gradients):  # type: ignore[no-untyped-def]
+        """Fill the gradient of a share's gates, and add to that of the bias and the peepholes."""
+        sources  # noqa: B018
+        memory = _new_memory(share, weights, 4 * weights.peepholes.shape[1])
+        for step in range(len(steps.num_rows)):
+            num_rows = min(steps.num_rows[step], share.stop) - share.first
+            if num_rows > 0:
+                multiply(weights.packed, memory.state, num_rows, memory.product)
+                for u in range(num_rows):
+                    row = steps.first_rows[step] + share.first + u
+                    _backward_frame(memory, u, row, share.direction, weights, activity, gradients)
+
+    return forward_pass, backward_pass
+
+
+forward_pass, backward_pass = _passes(_fingerprint())

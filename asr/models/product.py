@@ -53,7 +53,7 @@ def pack(matrix: Tensor) -> Tensor:
     return packed
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def multiply(packed, rows, num_rows, product):  # type: ignore[no-untyped-def]
     """Write `rows[:num_rows] @ matrix` to `product`.
 

@@ -4,7 +4,8 @@ The number of errors is the Levenshtein distance with unit costs and does not de
 broken; how it divides into substitutions, deletions and insertions does. Ties are broken the same
 way every time (rapidfuzz's, thus jiwer's): equal units at both ends are matched first; in what
 remains, from its end backwards, a deletion wins where it is optimal, else an insertion where one
-unit less of the hypothesis has fewer errors than one less of both, else the pair.
+unit less of the hypothesis has fewer errors than one less of both, else the pair. (Texts of
+thousands of units are cut into parts first and may divide their errors otherwise.)
 """
 
 from collections import Counter

@@ -103,7 +103,10 @@ def train(
             return training.run(recipe or {}, allow_changed)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ResourceError(f"{shown(folder)}: cannot be written: {reason}") from error
+            raise ResourceError(
+                f"{shown(folder)}: cannot be written: {reason}; free some space, or choose "
+                "another --out"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

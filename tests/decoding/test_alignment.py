@@ -105,6 +105,14 @@ def test_equal_neighbours_have_spans_of_their_own() -> None:
     assert [(span.start_frame, span.end_frame) for span in found.spans] == [(0, 1), (2, 3)]
 
 
+@pytest.mark.parametrize(("frames", "tokens"), [(4, [1]), (6, [1, 2]), (9, [1, 2, 1, 2])])
+def test_of_equal_alignments_that_which_moves_on_earliest(frames: int, tokens: list[int]) -> None:
+    found = align(np.full((frames, 3), -math.log(3)), tokens)
+    assert [(span.start_frame, span.end_frame) for span in found.spans] == [
+        (index, index + 1) for index in range(len(tokens))
+    ]
+
+
 def test_no_tokens_are_blanks() -> None:
     scores = random_log_probs(4, 3, seed=0)
     assert align(scores, []) == Alignment((), pytest.approx(scores[:, 0].sum()))
@@ -133,7 +141,9 @@ def test_too_few_frames_are_refused(frames: int, tokens: list[int], needed: int)
 
 
 def test_what_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alignment, "MAX_CELLS", 100)
+    monkeypatch.setattr(alignment, "MAX_CELLS", 60 * 3)
+    align(np.zeros((60, 3)), [1])
+    monkeypatch.setattr(alignment, "MAX_CELLS", 60 * 3 - 1)
     with pytest.raises(DataError, match="60 frames with 1 tokens are too long to align at once"):
         align(np.zeros((60, 3)), [1])
 

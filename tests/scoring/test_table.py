@@ -9,6 +9,8 @@ from asr.scoring.alignment import align_units
 from asr.scoring.error_rate import score_corpus
 from asr.scoring.table import aligned_text, confusions, display_width, summary, worst
 
+any_words = st.lists(st.text(st.characters(exclude_characters=" "), min_size=1, max_size=5))
+
 
 def test_an_alignment_has_a_column_per_word() -> None:
     edits = align_units(["the", "cat", "sat", "down"], ["the", "on", "sat"])
@@ -63,7 +65,7 @@ def test_nothing_aligned_with_nothing() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=5)), st.lists(st.text(min_size=1, max_size=5)))
+@given(any_words, any_words)
 def test_the_marks_stand_below_their_words_whatever_the_script(
     reference: list[str], hypothesis: list[str]
 ) -> None:
@@ -80,7 +82,7 @@ def test_the_marks_stand_below_their_words_whatever_the_script(
 def from_column(line: str, column: int) -> str:
     """What stands in a line from a terminal's column on."""
     index = next(n for n in range(len(line) + 1) if display_width(line[:n]) == column)
-    return line[index:] + " " * 10  # a word that ends in spaces lost them at the end of the line
+    return line[index:]
 
 
 @pytest.mark.parametrize(

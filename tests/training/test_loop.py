@@ -21,6 +21,7 @@ from asr.errors import (
     StoppedError,
 )
 from asr.storage import load_tensors, read_json, verify_folder
+from asr.training.checkpoint import batch_seed
 from asr.training.loop import Outcome, train
 from asr.training.optimizer import AdamWConfig, SgdConfig
 from asr.training.settings import TrainingConfig
@@ -128,7 +129,9 @@ def test_a_stop_during_evaluation_loses_nothing(tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match="stopped by SIGINT") as stopped:
         run(StopsInEvaluation(), tmp_path / "stopped")
     assert stopped.value.status == 130
-    run(ToyTask(), tmp_path / "stopped")
+    task = ToyTask()
+    run(task, tmp_path / "stopped")
+    assert len(task.consumed) == 4 + BATCHES, "only the third epoch is left"
     assert_equal(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
     kinds = [(record["kind"], record["step"]) for record in metrics(tmp_path / "stopped")]
     assert len(kinds) == len(set(kinds)), "every line stands once"
@@ -210,13 +213,16 @@ def test_another_optimizer_is_refused_on_resuming(tmp_path: Path) -> None:
 
 def test_a_training_whose_checkpoints_were_deleted_begins_anew(tmp_path: Path) -> None:
     """Of the old one neither the end mark nor the candidates nor the log counts."""
+    values = [0.5, 0.4, 0.3]
+    fresh = run(ToyTask(dev_values=values), tmp_path / "fresh", epochs=2)
     run(ToyTask(dev_values=[0.0]), tmp_path)
     shutil.rmtree(tmp_path / "checkpoints")
-    task = ToyTask(dev_values=[0.5, 0.4, 0.3])
-    outcome = run(task, tmp_path, epochs=2)
+    outcome = run(ToyTask(dev_values=values), tmp_path, epochs=2)
     assert not outcome.already_finished
-    assert outcome.dev is not None
-    assert outcome.dev.value > 0.0
+    assert_equal(
+        load_tensors(outcome.bundle / "model.safetensors"),
+        load_tensors(fresh.bundle / "model.safetensors"),
+    )
     dev = [record for record in metrics(tmp_path) if record["kind"] == "dev"]
     assert [(record["epoch"], record["error"]) for record in dev] == [(1, 0.5), (2, 0.4)]
 
@@ -343,6 +349,59 @@ def test_ten_bad_batches_in_a_row_are_divergence(tmp_path: Path) -> None:
     assert error.value.exit_code == 6
 
 
+def test_bad_batches_that_are_not_in_a_row_are_no_divergence(tmp_path: Path) -> None:
+    run(ToyTask(poisoned=frozenset({2})), tmp_path, epochs=11)
+    assert len(lines_of(tmp_path / "skipped.jsonl")) == 11
+
+
+def test_a_step_that_was_not_made_is_told_once(tmp_path: Path) -> None:
+    """It dies after the first batch of the second epoch, whose loss is not finite."""
+    (poisoned, *_) = ToyTask().plan_epoch(1)[0].items
+
+    class Dies(ToyTask):
+        def loss(self, batch: ToyBatch, device: torch.device) -> Tensor:
+            if len(self.consumed) == 4 + BATCHES + 1:
+                raise KeyboardInterrupt
+            return super().loss(batch, device)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Dies(poisoned=frozenset({poisoned})), tmp_path, epochs=2)
+    run(ToyTask(poisoned=frozenset({poisoned})), tmp_path, epochs=2)
+    told = [(line["epoch"], line["batch"]) for line in lines_of(tmp_path / "skipped.jsonl")]
+    in_first = [poisoned in plan.items for plan in ToyTask().plan_epoch(0)].index(True)
+    assert told == [(1, in_first + 1), (2, 1)]
+
+
+def test_every_batch_has_the_seed_of_its_place(tmp_path: Path) -> None:
+    seeds: list[int] = []
+
+    class Seeded(ToyTask):
+        def loss(self, batch: ToyBatch, device: torch.device) -> Tensor:
+            seeds.append(torch.initial_seed())
+            return super().loss(batch, device)
+
+    run(Seeded(), tmp_path, epochs=2, accumulate=2)
+    places = [(epoch, position) for epoch in range(2) for position in range(BATCHES)]
+    assert seeds[4:] == [batch_seed(7, epoch, position) for epoch, position in places]
+
+
+def test_the_scaling_of_float16_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the CPU, where it has no use, but works: it counts the steps until it scales up."""
+    scaler = torch.amp.grad_scaler.GradScaler
+    monkeypatch.setattr(
+        "asr.training.step.torch.amp.grad_scaler.GradScaler",
+        lambda device, enabled: scaler("cpu", init_scale=4.0),
+    )
+    with pytest.raises(StoppedError):
+        run(stopping_task(4 + 8), tmp_path)
+    run(ToyTask(), tmp_path)
+    newest = max((tmp_path / "checkpoints").glob("step-*"))
+    state = read_json(newest / "state.json")["state"]["scaler"]
+    assert (state["scale"], state["_growth_tracker"]) == (4.0, 3 * BATCHES)
+
+
 def test_early_stopping_and_the_best_epoch(tmp_path: Path) -> None:
     task = ToyTask(dev_values=[0.5, 0.2, 0.4, 0.4, 0.4, 0.1])
     run(task, tmp_path, epochs=9, patience=2, average_best=1)
@@ -412,7 +471,7 @@ def test_what_cannot_be_written_is_a_resource_error(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("asr.training.progress._append", full)
-    with pytest.raises(ResourceError, match="cannot be written: No space left on device"):
+    with pytest.raises(ResourceError, match="written: No space left on device; free some space"):
         run(ToyTask(unreadable={1: "broken"}), tmp_path)
 
 

@@ -38,7 +38,6 @@ class Order:
     Attributes:
         folder: the run folder; what goes wrong is written beside it.
         settings: of the training.
-        seconds: that every batch takes in addition.
         stuck_at: the number of the batch that hangs.
         stuck_in_save: the number of the checkpoint that hangs before its manifest is written.
         full_at: the number of the batch after which no file may be larger than a kilobyte.
@@ -46,7 +45,6 @@ class Order:
 
     folder: str
     settings: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
     stuck_at: int | None = None
     stuck_in_save: int | None = None
     full_at: int | None = None
@@ -55,6 +53,11 @@ class Order:
     def hangs(self) -> Path:
         """Is there once the training hangs."""
         return Path(f"{self.folder}.hangs")
+
+    @property
+    def goes_on(self) -> Path:
+        """To be made for a training that hangs, and it goes on."""
+        return Path(f"{self.folder}.goes-on")
 
     @property
     def errors(self) -> Path:
@@ -72,7 +75,6 @@ class OrderedTask(ToyTask):
 
     def loss(self, batch: ToyBatch, device: torch.device) -> torch.Tensor:
         done = len(self.consumed) - MEASURED
-        time.sleep(self.order.seconds)
         if done == self.order.stuck_at:
             hang(self.order)
         if done == self.order.full_at:
@@ -82,7 +84,9 @@ class OrderedTask(ToyTask):
 
 def hang(order: Order) -> None:
     order.hangs.touch()
-    time.sleep(60)
+    deadline = time.monotonic() + 60
+    while not order.goes_on.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def hang_in_save(order: Order) -> None:
