@@ -79,6 +79,7 @@ class SpeechTask:
         self._reader = reader
         self._sampling = sampling
         self._write_bundle = write_bundle
+        self.unknown = check_texts(tokenizer, [(u.id, u.text) for u in splits.train])
         self._examples, self.excluded = trainable(model, tokenizer, splits.train)
 
     def describe(self) -> list[str]:
@@ -95,6 +96,9 @@ class SpeechTask:
         if self.excluded:
             lines.append(f"left out of training: {len(self.excluded)} utterances")
             lines += [f"    {skipped.id}: {skipped.reason}" for skipped in self.excluded[:5]]
+        if self.unknown:
+            listed = ", ".join(f"{symbol!r} ({n})" for symbol, n in self.unknown.most_common(10))
+            lines.append(f"symbols outside the vocabulary: {listed}")
         durations = self.durations(epoch=0)
         plans = self.plan_epoch(0)
         share = padding_share(durations, [plan.items for plan in plans])
@@ -231,7 +235,6 @@ def trainable(
     Raises:
         DataError: a text has a symbol outside the vocabulary.
     """
-    check_texts(tokenizer, [(utterance.id, utterance.text) for utterance in utterances])
     examples, excluded = [], []
     rate = model.frontend.sample_rate
     for utterance in utterances:

@@ -3,11 +3,15 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 # Tests run in several processes: one thread each is faster, and sums come out the same everywhere.
 torch.set_num_threads(1)
+# A busy machine is slow now and then: no test is about time.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

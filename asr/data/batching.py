@@ -7,7 +7,7 @@ save. Audio is read by `AudioReader`, which keeps what fits of the decoded corpu
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +41,11 @@ class Batch:
     target_lengths: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
-        return Batch(
-            ids=self.ids,
+        """The same batch with its audio on a device; targets stay where they are checked."""
+        return replace(
+            self,
             waveforms=self.waveforms.to(device, non_blocking=True),
             waveform_lengths=self.waveform_lengths.to(device, non_blocking=True),
-            targets=self.targets.to(device, non_blocking=True),
-            target_lengths=self.target_lengths.to(device, non_blocking=True),
         )
 
 
