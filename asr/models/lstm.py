@@ -99,6 +99,7 @@ class RecurrentStack(nn.Module):
             ValueError: shapes or lengths that do not fit.
         """
         self._check(features, feature_lengths)
+        feature_lengths = feature_lengths.to(features.device)
         if self._is_compiled(features):
             joined = join_frames(feature_lengths, features.shape[1])
             rows = self._run(join_rows(features, joined), partial(peephole_layer, frames=joined))

@@ -10,8 +10,8 @@ The products with the inputs are done before, those for the gradients of the wei
 all frames at once. Here is what must go step by step: one matrix product a step (`product.py`) and
 the cells. Rows are frames, ordered as in `rows.py`; a direction of time is an order of the steps.
 
-The cells of a frame are done 64 at a time in a small block of memory: there the compiler sees that
-the parts do not overlap, and makes vector instructions of the equations.
+The cells of a frame are done in a small block of memory: there the compiler sees that the parts do
+not overlap, and makes vector instructions of the equations.
 
 Reference: Graves, Mohamed & Hinton 2013, equations 3 to 7 (the peepholes are diagonal).
 """
@@ -27,6 +27,7 @@ from asr.models.activations import OPTIONS, compiled, narrow, sigmoid, tanh, wid
 from asr.models.product import multiply
 
 UNITS = 512  # cells in a block
+MULTIPLE = 16  # cells are done in whole vectors; what is beyond the last cell is never stored
 # Where the parts of a block begin. The backward pass puts gradients over the gates.
 INPUT, FORGET, CANDIDATE, OUTPUT = 0, 1 * UNITS, 2 * UNITS, 3 * UNITS
 PEEP_INPUT, PEEP_FORGET, PEEP_OUTPUT = 4 * UNITS, 5 * UNITS, 6 * UNITS
@@ -112,7 +113,7 @@ def _forward_frame(memory, u, row, direction, weights, activity):  # type: ignor
             _add(block, part * UNITS, weights.bias, at, count)
         _load_peepholes(block, weights.peepholes, first, count)
         _load(block, PREVIOUS, memory.cell[u], first, count)
-        _forward_cells(block, -(-count // 16) * 16)
+        _forward_cells(block, -(-count // MULTIPLE) * MULTIPLE)
         for part in range(4):
             _store(gates, part * size + first, block, part * UNITS, count)
         _store(memory.cell[u], first, block, CELL, count)
@@ -162,7 +163,7 @@ def _backward_frame(  # type: ignore[no-untyped-def]
         _load(block, HIDDEN, memory.product[u], first, count)
         _add(block, HIDDEN, d_hidden, first, count)
         _load(block, D_CELL, memory.cell[u], first, count)
-        _backward_cells(block, -(-count // 16) * 16)
+        _backward_cells(block, -(-count // MULTIPLE) * MULTIPLE)
         _store(memory.cell[u], first, block, D_CELL, count)
         for part in range(4):
             at = part * size + first
