@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from asr.data.audio import audio_info, read_audio
-from asr.data.audio_pyav import OPTIONS, QuietFile
+from asr.data.audio.pyav_decoder import OPTIONS, QuietFile
 from asr.errors import AudioError
-from tests.data.sounds import (
+from tests.data.audio.sounds import (
     EXACT,
     EXACT_LONG,
     RATE,
@@ -165,7 +165,7 @@ def test_a_failure_between_packets_ends_the_sound(
     audio = read_audio(path, sample_rate=RATE)
     assert 2.0 < audio.duration < 9.0
     assert audio.truncated
-    declared = "asr.data.audio_pyav.PyAVDecoder._container_seconds"
+    declared = "asr.data.audio.pyav_decoder.PyAVDecoder._container_seconds"
     monkeypatch.setattr(declared, lambda _: None)
     assert audio_info(path).duration == pytest.approx(audio.duration, abs=0.2)
 

@@ -14,10 +14,10 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from asr.data.audio_format import container_of, header_of, wrong_extension
-from asr.data.audio_pyav import PyAVDecoder
-from asr.data.audio_soundfile import SoundFileDecoder
-from asr.data.audio_source import AudioLimits, open_source
+from asr.data.audio.format import container_of, header_of, wrong_extension
+from asr.data.audio.pyav_decoder import PyAVDecoder
+from asr.data.audio.soundfile_decoder import SoundFileDecoder
+from asr.data.audio.source import AudioLimits, open_source
 from asr.errors import AudioError
 
 DEFAULT_LIMITS = AudioLimits()

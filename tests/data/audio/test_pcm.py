@@ -8,7 +8,7 @@ import pytest
 
 from asr.data.audio import audio_info, read_audio
 from asr.errors import AudioError
-from tests.data.sounds import (
+from tests.data.audio.sounds import (
     EXACT,
     RATE,
     SAMPLES,
@@ -162,7 +162,7 @@ def test_broken_aiff_and_w64_headers_are_refused(tmp_path: Path) -> None:
 
 def test_endless_chunks_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The promise is not known then; what libsndfile makes of the file is read."""
-    monkeypatch.setattr("asr.data.audio_pcm.MAX_CHUNKS", 0)
+    monkeypatch.setattr("asr.data.audio.pcm.MAX_CHUNKS", 0)
     for name in ("WAV", "W64", "AIFF"):
         audio = read_audio(saved(tmp_path, example(name)[:-1000]), sample_rate=RATE)
         assert 0.9 < audio.duration < 1.0

@@ -7,7 +7,7 @@ last box would have gone on. (VOC is left out: what sox writes there is beyond t
 
 from collections.abc import Callable
 
-from asr.data.audio_source import Source
+from asr.data.audio.source import Source
 
 MAX_BOXES = 1_000_000  # an AMR file of 5 hours; about a second to follow
 _AMR_FRAME_BYTES = {  # behind the byte that names the type; types without a size are empty

@@ -23,8 +23,8 @@ from av.error import FFmpegError
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from asr.data.audio_format import Container
-from asr.data.audio_source import Header, Source
+from asr.data.audio.format import Container
+from asr.data.audio.source import Header, Source
 
 av.logging.set_level(av.logging.PANIC)  # faults are raised; FFmpeg's own words would only confuse
 

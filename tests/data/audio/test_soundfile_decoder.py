@@ -10,7 +10,7 @@ import pytest
 
 from asr.data.audio import audio_info, read_audio
 from asr.errors import AudioError
-from tests.data.sounds import EXACT_LONG, LONG, RATE, made, saved
+from tests.data.audio.sounds import EXACT_LONG, LONG, RATE, made, saved
 
 
 @pytest.mark.parametrize("position", [0.1, 0.3, 0.5, 0.77, 0.98])
@@ -138,7 +138,7 @@ def test_whatever_is_damaged_in_a_flac_what_is_read_is_right(tmp_path: Path, see
 def test_blocks_of_a_long_file_join_without_a_seam(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asr.data.audio_soundfile.BLOCK_SAMPLES", 1000)
+    monkeypatch.setattr("asr.data.audio.soundfile_decoder.BLOCK_SAMPLES", 1000)
     for format, subtype in [("WAV", "PCM_16"), ("FLAC", "PCM_16")]:
         path = saved(tmp_path, made(format, subtype, LONG))
         np.testing.assert_array_equal(read_audio(path, sample_rate=RATE).waveform, EXACT_LONG)

@@ -10,7 +10,7 @@ Reference: ISO/IEC 11172-3 and 13818-3, 2.4.1.3 (frame header).
 import struct
 from dataclasses import dataclass
 
-from asr.data.audio_source import Header, Source
+from asr.data.audio.source import Header, Source
 
 HEAD_BYTES = 8192  # more than three of the longest frames: enough to be sure of a chain
 DECODER_DELAY = 529  # samples by which any decoder is late; cut off at both ends

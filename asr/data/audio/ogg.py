@@ -7,7 +7,7 @@ serial number, page number, checksum, and a table of segment lengths. Reference:
 import struct
 from dataclasses import dataclass
 
-from asr.data.audio_source import Header, Source
+from asr.data.audio.source import Header, Source
 
 PAGE_HEADER = struct.Struct("<4sBBqIIIB")
 LONGEST_PAGE = PAGE_HEADER.size + 255 + 255 * 255  # bytes

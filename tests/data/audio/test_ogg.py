@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from asr.data.audio import read_audio
-from asr.data.audio_ogg import ogg_header
-from asr.data.audio_source import AudioLimits, Header, open_source
-from tests.data.sounds import LONG, LOSSY, RATE, example, made, made_by_ffmpeg, saved, voice
+from asr.data.audio.ogg import ogg_header
+from asr.data.audio.source import AudioLimits, Header, open_source
+from tests.data.audio.sounds import LONG, LOSSY, RATE, example, made, made_by_ffmpeg, saved, voice
 
 
 def header(folder: Path, data: bytes) -> Header:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from asr.data.audio import audio_info, read_audio
-from asr.data.audio_source import AudioLimits
+from asr.data.audio.source import AudioLimits
 from asr.errors import AudioError, ResourceError
-from tests.data.sounds import RATE, example, saved
+from tests.data.audio.sounds import RATE, example, saved
 
 
 def test_what_is_not_a_file_is_refused_at_once(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_file_exchanged_while_opening_is_noticed(
 ) -> None:
     path = saved(tmp_path, example("WAV"))
     open_folder = os.open(tmp_path, os.O_RDONLY)
-    monkeypatch.setattr("asr.data.audio_source.os.open", lambda *_: open_folder)
+    monkeypatch.setattr("asr.data.audio.source.os.open", lambda *_: open_folder)
     with pytest.raises(AudioError, match="is a folder, not a sound file"):
         read_audio(path, sample_rate=RATE)
 
@@ -81,7 +81,7 @@ def test_a_file_above_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_endless_stream_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asr.data.audio_source.COPY_BYTES", 1000)
+    monkeypatch.setattr("asr.data.audio.source.COPY_BYTES", 1000)
 
     class Endless(io.RawIOBase):
         def read(self, count: int = -1) -> bytes:
@@ -103,7 +103,7 @@ def test_no_room_for_a_stream_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         def flush(self) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("asr.data.audio_source.tempfile.TemporaryFile", Full)
+    monkeypatch.setattr("asr.data.audio.source.tempfile.TemporaryFile", Full)
     with pytest.raises(ResourceError, match="no room to keep the incoming sound: No space left"):
         read_audio(io.BytesIO(example("WAV")), sample_rate=RATE)
 
@@ -114,7 +114,7 @@ def test_a_file_without_permission_is_refused(
     def refuse(*_: object) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("asr.data.audio_source.os.open", refuse)  # root may read everything
+    monkeypatch.setattr("asr.data.audio.source.os.open", refuse)  # root may read everything
     with pytest.raises(AudioError, match=r"cannot be opened: Permission denied \[NOT_A_FILE\]"):
         read_audio(saved(tmp_path, example("WAV")), sample_rate=RATE)
 

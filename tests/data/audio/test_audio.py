@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from asr.data.audio import audio_info, read_audio, write_wav
 from asr.errors import AudioError
-from tests.data.sounds import (
+from tests.data.audio.sounds import (
     BY_FFMPEG,
     EXACT,
     LOSSY,

@@ -22,8 +22,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from asr.data.audio_source import AudioLimits
-from asr.data.audio_stream import DEFAULT_LIMITS, AudioStream
+from asr.data.audio.source import AudioLimits
+from asr.data.audio.stream import DEFAULT_LIMITS, AudioStream
 from asr.storage import write_atomically
 
 __all__ = [

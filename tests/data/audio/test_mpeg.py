@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 
 from asr.data.audio import audio_info, read_audio
-from asr.data.audio_mpeg import first_frame, frame_at, id3_bytes, mpeg_header
-from asr.data.audio_source import AudioLimits, open_source
-from tests.data.sounds import LOSSY, RATE, example, integers, made, made_by_ffmpeg, saved, voice
+from asr.data.audio.mpeg import first_frame, frame_at, id3_bytes, mpeg_header
+from asr.data.audio.source import AudioLimits, open_source
+from tests.data.audio.sounds import (
+    LOSSY,
+    RATE,
+    example,
+    integers,
+    made,
+    made_by_ffmpeg,
+    saved,
+    voice,
+)
 
 
 @pytest.mark.parametrize(

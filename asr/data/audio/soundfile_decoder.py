@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from asr.data.audio_source import Header, Source
+from asr.data.audio.source import Header, Source
 
 BLOCK_SAMPLES = 1 << 20  # over all channels: 4 MB, a minute of mono at 16 kHz
 STEP_FRAMES = 256  # at the last good frames before a damage; 16 ms at 16 kHz

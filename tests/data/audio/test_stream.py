@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from asr.data.audio import audio_info, read_audio
-from asr.data.audio_source import AudioLimits
-from asr.data.audio_stream import AudioStream
+from asr.data.audio.source import AudioLimits
+from asr.data.audio.stream import AudioStream
 from asr.errors import AudioError
-from tests.data.sounds import (
+from tests.data.audio.sounds import (
     BY_FFMPEG,
     EXACT,
     LONG,
@@ -282,8 +282,8 @@ def test_a_stream_of_blocks_is_the_whole_in_pieces(
         path = saved(tmp_path, example(name, 3.0))
         whole = read_audio(path, sample_rate=11_025).waveform
         with monkeypatch.context() as patch:
-            patch.setattr("asr.data.audio_soundfile.BLOCK_SAMPLES", 1000)
-            patch.setattr("asr.data.audio_pyav.BLOCK_FRAMES", 1000)
+            patch.setattr("asr.data.audio.soundfile_decoder.BLOCK_SAMPLES", 1000)
+            patch.setattr("asr.data.audio.pyav_decoder.BLOCK_FRAMES", 1000)
             with AudioStream(path, sample_rate=11_025) as stream:
                 blocks = list(stream)
         assert max(map(len, blocks)) < 2000  # bounded, however long the file

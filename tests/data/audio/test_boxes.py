@@ -6,10 +6,10 @@ from pathlib import Path
 import av
 import pytest
 
-from asr.data.audio_boxes import boxes_are_cut
-from asr.data.audio_format import container_of
-from asr.data.audio_source import AudioLimits, open_source
-from tests.data.sounds import example, made_by_ffmpeg, saved
+from asr.data.audio.boxes import boxes_are_cut
+from asr.data.audio.format import container_of
+from asr.data.audio.source import AudioLimits, open_source
+from tests.data.audio.sounds import example, made_by_ffmpeg, saved
 
 
 def cut(folder: Path, data: bytes) -> bool:
@@ -80,8 +80,8 @@ def test_lengths_of_amr_wide_band(tmp_path: Path) -> None:
 
 
 def test_a_forged_chain_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asr.data.audio_boxes.MAX_BOXES", 3)
+    monkeypatch.setattr("asr.data.audio.boxes.MAX_BOXES", 3)
     data = box(b"ftyp", b"M4A \0\0\0\0") + box(b"free", b"") * 5 + box(b"mdat", b"", length=99)
     assert not cut(tmp_path, data)
-    monkeypatch.setattr("asr.data.audio_boxes.MAX_BOXES", 10)
+    monkeypatch.setattr("asr.data.audio.boxes.MAX_BOXES", 10)
     assert cut(tmp_path, data)

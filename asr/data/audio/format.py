@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from asr.data.audio_boxes import boxes_are_cut
-from asr.data.audio_mpeg import HEAD_BYTES, first_frame, id3_bytes, mpeg_header
-from asr.data.audio_ogg import ogg_header
-from asr.data.audio_pcm import aiff_header, au_header, sphere_header, w64_header, wave_header
-from asr.data.audio_source import Header, Source
+from asr.data.audio.boxes import boxes_are_cut
+from asr.data.audio.mpeg import HEAD_BYTES, first_frame, id3_bytes, mpeg_header
+from asr.data.audio.ogg import ogg_header
+from asr.data.audio.pcm import aiff_header, au_header, sphere_header, w64_header, wave_header
+from asr.data.audio.source import Header, Source
 
 Container = Literal[
     "WAV", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "SPHERE", "VOC",

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from asr.data.audio import audio_info, read_audio
-from asr.data.audio_format import container_of, wrong_extension
-from asr.data.audio_source import AudioLimits, open_source
+from asr.data.audio.format import container_of, wrong_extension
+from asr.data.audio.source import AudioLimits, open_source
 from asr.errors import AudioError
-from tests.data.sounds import BY_FFMPEG, LOSSY, PLAIN, RATE, SAMPLES, example, saved
+from tests.data.audio.sounds import BY_FFMPEG, LOSSY, PLAIN, RATE, SAMPLES, example, saved
 
 
 @pytest.mark.parametrize(

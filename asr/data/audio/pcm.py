@@ -10,7 +10,7 @@ import math
 import struct
 from typing import Literal
 
-from asr.data.audio_source import Header, Source
+from asr.data.audio.source import Header, Source
 
 STREAMING_SIZE = 0x7FFF_F000  # sox writes this, ffmpeg 0xFFFFFFFF, others something between
 MAX_CHUNKS = 1000  # before the sound; a forged file could hold millions of empty ones
