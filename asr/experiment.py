@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asr.building import build_task
-from asr.data.prepared import find_prepared
+from asr.data.corpus.prepared import find_prepared
 from asr.devices import choose_device
 from asr.errors import ConfigError, shown
 from asr.preparation import prepare

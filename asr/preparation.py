@@ -18,9 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from asr.config import read_toml
-from asr.data.importers import ImportedFolder, import_folder
-from asr.data.manifest import Utterance
-from asr.data.prepared import (
+from asr.data.corpus.importers import ImportedFolder, import_folder
+from asr.data.corpus.prepared import (
     MARKER,
     PreparedData,
     adopt,
@@ -28,8 +27,9 @@ from asr.data.prepared import (
     share_speakers,
     write_splits,
 )
-from asr.data.recordings import Problem
-from asr.data.splits import HeldOut, hold_out_share, split_three
+from asr.data.corpus.recordings import Problem
+from asr.data.corpus.splits import HeldOut, hold_out_share, split_three
+from asr.data.manifest import Utterance
 from asr.errors import ConfigError, DataError, shown
 from asr.storage import write_atomically
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.data.audio import Audio, read_audio
-from asr.data.importers import AUDIO_SUFFIXES
+from asr.data.corpus.importers import AUDIO_SUFFIXES
 from asr.data.loading import load_ahead
 from asr.errors import AudioError, DataError, shown
 from asr.recognizer import Recognizer, Transcript

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from asr.data.corpus.prepared import find_prepared
 from asr.data.manifest import read_manifest
-from asr.data.prepared import find_prepared
 from asr.errors import ConfigError, DataError
 from asr.preparation import load_program, prepare
-from tests.data.small_sounds import record, write
+from tests.data.corpus.small_sounds import record, write
 
 PROGRAM = """
 from pathlib import Path
 
 from asr.data.manifest import Utterance
-from asr.data.prepared import write_splits
+from asr.data.corpus.prepared import write_splits
 
 def prepare(corpus, out):
     folder = corpus[0] if corpus else out / "downloaded"

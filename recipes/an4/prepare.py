@@ -19,11 +19,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from asr.data.corpus.prepared import write_splits
+from asr.data.corpus.published import Archive, check_counts, fetch, find_corpus
+from asr.data.corpus.recordings import FolderTree, Recording, utterances_of
+from asr.data.corpus.splits import hold_out_speakers
 from asr.data.manifest import Utterance
-from asr.data.prepared import write_splits
-from asr.data.published import Archive, check_counts, fetch, find_corpus
-from asr.data.recordings import FolderTree, Recording, utterances_of
-from asr.data.splits import hold_out_speakers
 from asr.data.text import normalize_text, read_lines
 from asr.errors import DataError, shown
 

@@ -16,9 +16,9 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from asr.data.prepared import write_splits
-from asr.data.published import Archive, fetch, find_corpus
-from asr.data.recordings import FolderTree, Recording, utterances_of
+from asr.data.corpus.prepared import write_splits
+from asr.data.corpus.published import Archive, fetch, find_corpus
+from asr.data.corpus.recordings import FolderTree, Recording, utterances_of
 from asr.errors import DataError, shown
 
 # Made by the site out of the tag, so that no checksum lasts: every name is checked instead.

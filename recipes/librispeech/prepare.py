@@ -22,12 +22,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from asr.data.layouts import chapters
+from asr.data.corpus.layouts import chapters
+from asr.data.corpus.prepared import SETS, write_splits
+from asr.data.corpus.published import Archive, check_counts, fetch, find_corpus
+from asr.data.corpus.recordings import FolderTree, problems_error, utterances_of
+from asr.data.corpus.splits import hold_out_share
 from asr.data.manifest import Utterance
-from asr.data.prepared import SETS, write_splits
-from asr.data.published import Archive, check_counts, fetch, find_corpus
-from asr.data.recordings import FolderTree, problems_error, utterances_of
-from asr.data.splits import hold_out_share
 from asr.errors import DataError, shown
 
 # Utterances of the parts of openslr.org/12, and SHA-256 of their archives, as torchaudio has them.

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.data.audio import write_wav
+from asr.data.corpus.prepared import write_splits
 from asr.data.manifest import Utterance, read_manifest
-from asr.data.prepared import write_splits
 from asr.data.synthesis import Synthesizer, Voice
 from asr.errors import DataError, ModelError, shown
 from asr.frontend.augment import FLAT_BELOW, reverberate

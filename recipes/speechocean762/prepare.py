@@ -18,10 +18,10 @@ Licence: free for commercial and non-commercial use (Speechocean; Zhang et al., 
 from collections.abc import Mapping
 from pathlib import Path
 
-from asr.data.importers import import_kaldi
-from asr.data.prepared import write_splits
-from asr.data.published import Archive, check_counts, fetch, find_corpus
-from asr.data.splits import hold_out_speakers
+from asr.data.corpus.importers import import_kaldi
+from asr.data.corpus.prepared import write_splits
+from asr.data.corpus.published import Archive, check_counts, fetch, find_corpus
+from asr.data.corpus.splits import hold_out_speakers
 
 # No checksum of it was ever published: lists, transcripts and counts are checked instead.
 ARCHIVE = Archive(

@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from asr.data.corpus.prepared import find_prepared
+from asr.data.corpus.published import Archive
 from asr.data.manifest import Utterance, read_manifest
-from asr.data.prepared import find_prepared
-from asr.data.published import Archive
 from asr.errors import DataError
 from asr.preparation import prepare as prepare_recipe
 from recipes.an4.prepare import ARCHIVE, prepare, read_set, read_transcripts
-from tests.data.local_server import serve, tar_folder
-from tests.data.small_sounds import record, write
+from tests.data.corpus.local_server import serve, tar_folder
+from tests.data.corpus.small_sounds import record, write
 
 TINY = {"train": 12, "test": 2}
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from asr.data.corpus.prepared import PreparedData, find_prepared
+from asr.data.corpus.published import Archive
 from asr.data.manifest import read_manifest
-from asr.data.prepared import PreparedData, find_prepared
-from asr.data.published import Archive
 from asr.errors import DataError
 from asr.preparation import prepare as prepare_recipe
 from recipes.librispeech.prepare import ARCHIVES, COUNTS, MINI, find_parts, prepare, read_part
-from tests.data.local_server import serve, tar_folder
-from tests.data.small_sounds import record, write
+from tests.data.corpus.local_server import serve, tar_folder
+from tests.data.corpus.small_sounds import record, write
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "librispeech"
 

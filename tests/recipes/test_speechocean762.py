@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from asr.data.corpus.prepared import PreparedData, find_prepared
+from asr.data.corpus.published import Archive
 from asr.data.manifest import read_manifest
-from asr.data.prepared import PreparedData, find_prepared
-from asr.data.published import Archive
 from asr.errors import DataError
 from asr.preparation import prepare as prepare_recipe
 from recipes.speechocean762.prepare import prepare
-from tests.data.local_server import serve, tar_folder
-from tests.data.small_sounds import record, write
+from tests.data.corpus.local_server import serve, tar_folder
+from tests.data.corpus.small_sounds import record, write
 
 TINY = {"train": 10, "test": 4}
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from asr.data.corpus.recordings import counted
 from asr.data.manifest import Utterance, read_manifest, write_manifest
-from asr.data.recordings import counted
 from asr.errors import DataError, ModelError, shown
 from asr.storage import read_json, write_json
 

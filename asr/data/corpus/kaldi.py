@@ -13,7 +13,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.data.recordings import Problem, Recording, SplitName
+from asr.data.corpus.recordings import Problem, Recording, SplitName
 from asr.data.text import read_lines, words
 from asr.errors import DataError, shown
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr.data.corpus.splits import hold_out_share, hold_out_speakers, split_three
 from asr.data.manifest import Utterance
-from asr.data.splits import hold_out_share, hold_out_speakers, split_three
 from asr.errors import DataError
 
 

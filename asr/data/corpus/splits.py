@@ -12,8 +12,8 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from asr.data.corpus.recordings import counted
 from asr.data.manifest import Utterance
-from asr.data.recordings import counted
 from asr.errors import DataError
 
 Unit = Literal["speaker", "recording"]

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from asr.data.corpus.prepared import adopt, find_prepared, share_speakers, write_splits
 from asr.data.manifest import Utterance, read_manifest, write_manifest
-from asr.data.prepared import adopt, find_prepared, share_speakers, write_splits
 from asr.errors import DataError, ResourceError
 from asr.storage import write_json
 
@@ -128,7 +128,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
             raise ResourceError("the disk is full")
         write_manifest(path, utterances)
 
-    monkeypatch.setattr("asr.data.prepared.write_manifest", failing)
+    monkeypatch.setattr("asr.data.corpus.prepared.write_manifest", failing)
     with pytest.raises(ResourceError, match="the disk is full"):
         write_splits(tmp_path, three(train=[utterance("new", "s9")]))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

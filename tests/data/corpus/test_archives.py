@@ -17,8 +17,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from asr.data import archives as module
-from asr.data.archives import unpack
+from asr.data.corpus import archives as module
+from asr.data.corpus.archives import unpack
 from asr.errors import DataError, ResourceError
 
 LIMITS = {"max_bytes": 1_000_000, "max_members": 100}

@@ -11,10 +11,9 @@ Whatever cannot be used is named with its reason, and is an error unless the cal
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.data.kaldi import read_kaldi
-from asr.data.layouts import find_layout
-from asr.data.manifest import Utterance
-from asr.data.recordings import (
+from asr.data.corpus.kaldi import read_kaldi
+from asr.data.corpus.layouts import find_layout
+from asr.data.corpus.recordings import (
     AUDIO_SUFFIXES,
     FolderTree,
     Problem,
@@ -23,7 +22,8 @@ from asr.data.recordings import (
     measure,
     problems_error,
 )
-from asr.data.tables import needed_columns
+from asr.data.corpus.tables import needed_columns
+from asr.data.manifest import Utterance
 from asr.errors import DataError, shown
 
 __all__ = ["AUDIO_SUFFIXES", "ImportedFolder", "import_folder", "import_kaldi"]

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.kaldi import is_kaldi_folder, read_kaldi
-from asr.data.recordings import Recording
+from asr.data.corpus.kaldi import is_kaldi_folder, read_kaldi
+from asr.data.corpus.recordings import Recording
 from asr.errors import DataError
-from tests.data.small_sounds import record, write
+from tests.data.corpus.small_sounds import record, write
 
 
 def folder_of(tmp_path: Path, **lists: list[str]) -> Path:

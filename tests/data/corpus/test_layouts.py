@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.layouts import Found, chapters, find_layout
-from asr.data.recordings import FolderTree
-from tests.data.small_sounds import record, write
+from asr.data.corpus.layouts import Found, chapters, find_layout
+from asr.data.corpus.recordings import FolderTree
+from tests.data.corpus.small_sounds import record, write
 
 
 def found_in(folder: Path) -> Found:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.recordings import (
+from asr.data.corpus.recordings import (
     FolderTree,
     Problem,
     Recording,
@@ -12,7 +12,7 @@ from asr.data.recordings import (
     utterances_of,
 )
 from asr.errors import DataError
-from tests.data.small_sounds import record, write
+from tests.data.corpus.small_sounds import record, write
 
 
 def recording(audio: Path, **changes: object) -> Recording:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.data.kaldi import is_kaldi_folder, read_kaldi
+from asr.data.corpus.kaldi import is_kaldi_folder, read_kaldi
+from asr.data.corpus.recordings import FolderTree, Problem, Recording, SplitName, split_of
+from asr.data.corpus.tables import is_ljspeech, is_table, read_ljspeech, read_table
 from asr.data.manifest import read_manifest
-from asr.data.recordings import FolderTree, Problem, Recording, SplitName, split_of
-from asr.data.tables import is_ljspeech, is_table, read_ljspeech, read_table
 from asr.data.text import normalize_text, read_lines
 from asr.errors import DataError, shown
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.importers import AUDIO_SUFFIXES, import_folder, import_kaldi
+from asr.data.corpus.importers import AUDIO_SUFFIXES, import_folder, import_kaldi
 from asr.errors import DataError
-from tests.data.small_sounds import record, write
+from tests.data.corpus.small_sounds import record, write
 
 
 def test_a_folder_that_is_whole(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.recordings import AUDIO_SUFFIXES, FolderTree, Problem, Recording, split_of
+from asr.data.corpus.recordings import AUDIO_SUFFIXES, FolderTree, Problem, Recording, split_of
 from asr.data.text import normalize_text, read_lines
 from asr.errors import DataError, shown
 

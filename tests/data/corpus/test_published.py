@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.published import Archive, check_counts, fetch, find_corpus
+from asr.data.corpus.published import Archive, check_counts, fetch, find_corpus
 from asr.errors import ConfigError, DataError
 from asr.storage import FolderLock
-from tests.data.local_server import serve, tar_folder
-from tests.data.small_sounds import write
+from tests.data.corpus.local_server import serve, tar_folder
+from tests.data.corpus.small_sounds import write
 
 
 def published(tmp_path: Path) -> Path:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from asr.data.archives import unpack
-from asr.data.download import Progress, download
+from asr.data.corpus.archives import unpack
+from asr.data.corpus.download import Progress, download
 from asr.errors import DataError, shown
 from asr.storage import FolderLock
 

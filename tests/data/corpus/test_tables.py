@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.recordings import FolderTree, Problem, Recording
-from asr.data.tables import (
+from asr.data.corpus.recordings import FolderTree, Problem, Recording
+from asr.data.corpus.tables import (
     AudioFinder,
     is_ljspeech,
     is_table,
@@ -12,7 +12,7 @@ from asr.data.tables import (
     read_table,
 )
 from asr.errors import DataError
-from tests.data.small_sounds import record, write
+from tests.data.corpus.small_sounds import record, write
 
 
 def read(path: Path) -> tuple[list[Recording], list[str]]:

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from asr.data import download as module
-from asr.data.download import download
+from asr.data.corpus import download as module
+from asr.data.corpus.download import download
 from asr.errors import DataError, ResourceError
 
 CONTENT = np.random.default_rng(1).bytes(300_000)

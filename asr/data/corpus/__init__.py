@@ -1,0 +1,1 @@
+"""Corpora and recordings to manifests: downloads, archives, the layouts people use, splits."""
