@@ -9,9 +9,11 @@ from asr.building import build_task
 from asr.data.corpus.prepared import find_prepared
 from asr.devices import choose_device
 from asr.errors import ConfigError, shown
+from asr.lock import FolderLock
 from asr.preparation import prepare
 from asr.recipe import Recipe, load_recipe, recipe_file, run_folder
 from asr.training.loop import Outcome, train
+from asr.training.settings import Settings
 
 PROGRAM = "prepare.py"
 
@@ -47,17 +49,15 @@ def train_recipe(
     folder = out or run_folder(recipe)
     resolved = _prepared(resolved, recipe_file(recipe), corpus, say)
     say(f"training in {shown(folder)}")
-    task = build_task(resolved, folder, command=_command(recipe, overrides, out))
-    return train(
-        task,
-        folder=folder,
-        config=resolved.training,
+    with FolderLock(folder):
+        task = build_task(resolved, folder, command=_command(recipe, overrides, out))
+    settings = Settings(
+        training=resolved.training,
         optimizer=resolved.optimizer,
         seed=resolved.seed,
-        device=chosen,
-        allow_changed=allow_changed,
         recipe=json.loads(resolved.model_dump_json()),
     )
+    return train(task, settings, folder=folder, device=chosen, allow_changed=allow_changed)
 
 
 def _prepared(

@@ -7,7 +7,6 @@ silently wrong. Nothing here is pickled, and nothing that is read can run code.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -17,10 +16,9 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from asr.errors import ConfigError, ModelError, ResourceError, shown
+from asr.errors import ModelError, ResourceError, shown
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
@@ -53,7 +51,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -97,7 +95,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     try:
         save_file(separate, path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     except SafetensorError as error:
         raise ResourceError(
             f"{shown(path)}: cannot be written: {error}; free some space"
@@ -142,7 +140,7 @@ def folder_writer(final: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise _cannot_write(final, error) from error
+        raise cannot_write(final, error) from error
 
 
 def verify_folder(folder: Path) -> None:
@@ -239,49 +237,6 @@ def check_free_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
-class FolderLock:
-    """Only one process at a time works in a folder; the system frees it when the process dies."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ".lock"
-        self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        """Take the lock.
-
-        Raises:
-            ConfigError: another process has it.
-            ResourceError: the folder cannot be written.
-        """
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise _cannot_write(self._path, error) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, str(os.getpid()).encode("ascii"))
-        except OSError as error:
-            owner = os.read(self._descriptor, 20).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._descriptor)
-            if not isinstance(error, BlockingIOError):
-                raise _cannot_write(self._path, error) from error
-            raise ConfigError(
-                f"{shown(self._path.parent)}: in use by process {owner}; wait for it, stop it, or "
-                "choose another --out"
-            ) from error
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        os.close(self._descriptor)
-
-
 def _seal(folder: Path) -> None:
     """Flush and hash every file of `folder`, then write its manifest."""
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
@@ -317,11 +272,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _cannot_write(path: Path, error: OSError) -> ResourceError:
+def cannot_write(path: Path, error: OSError) -> ResourceError:
+    """What to tell the user when the system refuses to write `path`."""
     reason = error.strerror or str(error)
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     advice = "free some space" if full else "check the folder"
-    return ResourceError(f"{shown(path)}: cannot be written: {reason}; {advice} or choose another")
+    return ResourceError(
+        f"{shown(path)}: cannot be written: {reason}; {advice} or choose another place"
+    )
 
 
 def _strict_json(text: str, path: Path) -> Any:

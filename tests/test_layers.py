@@ -21,6 +21,7 @@ LADDER = [
     {"models"},
     {"scoring"},
     {"data", "frontend"},
+    {"lock"},
     {"storage", "config", "devices"},
     {"errors", "version"},
 ]

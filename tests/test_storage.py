@@ -18,8 +18,8 @@ import torch
 
 from asr import storage
 from asr.errors import ConfigError, ModelError, ResourceError
+from asr.lock import FolderLock
 from asr.storage import (
-    FolderLock,
     check_free_space,
     folder_writer,
     is_valid,
@@ -297,7 +297,7 @@ def test_free_space(tmp_path: Path) -> None:
 
 def test_the_lock_excludes_others_and_dies_with_its_process(tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom asr.storage import FolderLock\n"
+        "import sys, time\nfrom pathlib import Path\nfrom asr.lock import FolderLock\n"
         "with FolderLock(Path(sys.argv[1])):\n    print('locked', flush=True)\n    time.sleep(60)\n"
     )
     other = subprocess.Popen(

@@ -8,7 +8,7 @@ epoch: the position in it is enough.
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asr.errors import ModelError, shown
+from asr.errors import DivergedError, ModelError, shown
 from asr.storage import (
     NewerFormatError,
     folder_writer,
@@ -24,9 +24,11 @@ from asr.storage import (
     load_tensors,
     read_json,
     save_tensors,
+    text_hash,
     verify_folder,
     write_json,
 )
+from asr.training.task import BatchPlan
 
 KEEP_LAST = 2
 
@@ -39,6 +41,7 @@ class TrainingState:
         step: updates of the weights so far.
         epoch: epochs finished and evaluated.
         position: batches consumed in the current epoch.
+        plan: the hash of the batches of the current epoch.
         best: the lowest monitored value so far, with its epoch; None before the first evaluation.
         stale: evaluations in a row without improvement.
         non_finite: batches in a row that gave no finite loss or gradient.
@@ -51,6 +54,7 @@ class TrainingState:
     step: int = 0
     epoch: int = 0
     position: int = 0
+    plan: str = ""
     best: tuple[float, int] | None = None
     stale: int = 0
     non_finite: int = 0
@@ -66,6 +70,11 @@ def batch_seed(seed: int, epoch: int, position: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def plan_hash(plans: Sequence[BatchPlan]) -> str:
+    """What tells the batches of an epoch from others."""
+    return text_hash(repr([plan.items for plan in plans]))
+
+
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState
 ) -> Path:
@@ -74,10 +83,13 @@ def save_checkpoint(
     Raises:
         ResourceError: it cannot be written; the older checkpoints are untouched.
         ModelError: what was read back is not what was written (a failing disk).
+        DivergedError: the weights are not finite.
     """
     final = folder / f"step-{state.step:08d}"
     if not all(torch.isfinite(value).all() for value in model.state_dict().values()):
-        raise ModelError(f"{shown(final)}: weights are not finite; not saved")
+        raise DivergedError(
+            f"{shown(final)}: weights are not finite; not saved. Lower optimizer.learning_rate"
+        )
     with folder_writer(final) as temporary:
         save_tensors(temporary / "model.safetensors", model.state_dict())
         tensors, scalars = _flat_optimizer(optimizer)

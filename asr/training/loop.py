@@ -8,29 +8,30 @@ weights, to the bit, as one that ran through (on the same CPU with the same numb
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
 from asr.data.loading import load_ahead
 from asr.errors import ConfigError, DataError, DivergedError, ResourceError, StoppedError, shown
-from asr.storage import FolderLock, recover_replaced, sweep_temporary
-from asr.training.checkpoint import TrainingState, batch_seed, load_latest, save_checkpoint
-from asr.training.optimizer import (
-    AdamWConfig,
-    SgdConfig,
-    build_optimizer,
-    learning_rate,
-    set_learning_rate,
+from asr.lock import FolderLock
+from asr.storage import recover_replaced, sweep_temporary
+from asr.training.checkpoint import (
+    TrainingState,
+    batch_seed,
+    load_latest,
+    plan_hash,
+    save_checkpoint,
 )
+from asr.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from asr.training.preflight import check_space, measure_epoch
 from asr.training.progress import Reporter, duration_text
 from asr.training.run import is_finished, mark_finished, note_recipe, unmark_finished
 from asr.training.selection import Selection
-from asr.training.settings import TrainingConfig
+from asr.training.settings import Settings
 from asr.training.signals import StopSignals
 from asr.training.step import Part, Stepper, StepResult
 from asr.training.task import BatchPlan, Evaluation, Skipped, Task
@@ -62,13 +63,10 @@ BatchT = TypeVar("BatchT")
 
 def train(
     task: Task[BatchT],
+    settings: Settings,
     *,
     folder: Path,
-    config: TrainingConfig,
-    optimizer: SgdConfig | AdamWConfig,
-    seed: int,
     device: torch.device,
-    recipe: Mapping[str, Any] | None = None,
     allow_changed: bool = False,
 ) -> Outcome:
     """Train `task` in the run folder, or go on where a former call was stopped.
@@ -78,12 +76,9 @@ def train(
 
     Args:
         task: what to train.
+        settings: how.
         folder: the run folder.
-        config: how to train.
-        optimizer: with its learning-rate schedule.
-        seed: of everything random.
         device: where to compute.
-        recipe: all settings as JSON, to be noted in the run folder and compared on resuming.
         allow_changed: go on although the data or the tokens changed.
 
     Raises:
@@ -98,9 +93,9 @@ def train(
         for place in (folder, folder / "checkpoints", folder / "candidates"):
             sweep_temporary(place)
             recover_replaced(place)
-        training = _Training(task, folder, config, optimizer, seed, device, signals)
+        training = _Training(task, settings, folder, device, signals)
         try:
-            return training.run(recipe or {}, allow_changed)
+            return training.run(allow_changed)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ResourceError(
@@ -123,31 +118,29 @@ class _Training(Generic[BatchT]):
     def __init__(
         self,
         task: Task[BatchT],
+        settings: Settings,
         folder: Path,
-        config: TrainingConfig,
-        optimizer_config: SgdConfig | AdamWConfig,
-        seed: int,
         device: torch.device,
         signals: StopSignals,
     ) -> None:
-        self.task, self.folder, self.config, self.seed = task, folder, config, seed
-        self.device, self.signals = device, signals
+        self.task, self.settings, self.folder = task, settings, folder
+        self.config, self.device, self.signals = settings.training, device, signals
         self.model = task.model.to(device)
-        self.optimizer_config = optimizer_config
-        self.optimizer = build_optimizer(self.model.parameters(), optimizer_config)
+        self.optimizer = build_optimizer(self.model.parameters(), settings.optimizer)
         self.stepper = Stepper(
             self.model,
             self.optimizer,
-            clip_norm=config.clip_norm,
-            weight_noise_deviation=config.weight_noise,
-            precision=config.precision,
+            clip_norm=self.config.clip_norm,
+            weight_noise_deviation=self.config.weight_noise,
+            precision=self.config.precision,
             device=device,
         )
         self.state = TrainingState(fingerprints=dict(task.fingerprints()))
 
-    def run(self, recipe: Mapping[str, Any], allow_changed: bool) -> Outcome:
+    def run(self, allow_changed: bool) -> Outcome:
         lines = self._restore(allow_changed)
-        lines += [f"changed: {line}" for line in note_recipe(self.folder, recipe, self.seed)]
+        changed = note_recipe(self.folder, self.settings.recipe, self.settings.seed)
+        lines += [f"changed: {line}" for line in changed]
         finished = self._is_done() and is_finished(self.folder)
         with Reporter(self.folder, None if finished else self.state) as self.reporter:
             for line in lines:
@@ -206,6 +199,9 @@ class _Training(Generic[BatchT]):
         self.reporter.say(f"{parameters:,} parameters, on {self.device}")
         for line in self.task.describe():
             self.reporter.say(line)
+        if self.state.epoch == self.state.position == 0:
+            for item in self.task.excluded:
+                self.reporter.log_skipped(0, 0, item.id, item.reason)
         plans = self.task.plan_epoch(self.state.epoch)
         self.model.train()
         seconds = measure_epoch(plans, self._measure_batch)
@@ -215,17 +211,22 @@ class _Training(Generic[BatchT]):
             f"apart; {epochs} epochs about {duration_text(seconds * epochs)}"
         )
 
-    def _measure_batch(self, plan: BatchPlan) -> bool:
+    def _measure_batch(self, plan: BatchPlan) -> float | None:
+        """Seconds of computing for a batch; reading it goes on in the background."""
         self.signals.raise_if_stopped()
         batch, _ = self.task.load_batch(plan, self.state.epoch)
         if batch is None:
-            return False
+            return None
+        begun = time.perf_counter()
         self.stepper.measure(self._part(batch, seed=0))
-        return True
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - begun
 
     def _run_epoch(self) -> None:
         plans = self.task.plan_epoch(self.state.epoch)
         epoch = self.state.epoch + 1
+        self._check_plan(plans)
         self.reporter.start(f"epoch {epoch}/{self.config.epochs}", len(plans), self.state.position)
         self.model.train()
         losses = self._train_batches(plans)
@@ -238,6 +239,14 @@ class _Training(Generic[BatchT]):
                 raise
         self.state.epoch, self.state.position, self.state.skipped = epoch, 0, 0
         self._save()
+
+    def _check_plan(self, plans: Sequence[BatchPlan]) -> None:
+        """Begin an epoch anew when its batches are no longer those that it was begun with."""
+        plan = plan_hash(plans)
+        if self.state.position and plan != self.state.plan:
+            self.reporter.say("the batches have changed: this epoch begins anew")
+            self.state.position = 0
+        self.state.plan = plan
 
     def _train_batches(self, plans: Sequence[BatchPlan]) -> list[float]:
         """The updates of the rest of an epoch; their losses."""
@@ -261,10 +270,10 @@ class _Training(Generic[BatchT]):
 
     def _update(self, window: _Window[BatchT], num_batches: int) -> StepResult:
         progress = (self.state.epoch + self.state.position / num_batches) / self.config.epochs
-        rate = learning_rate(self.optimizer_config, progress)
+        rate = learning_rate(self.settings.optimizer, progress)
         set_learning_rate(self.optimizer, rate)
         parts = [
-            self._part(batch, batch_seed(self.seed, self.state.epoch, position))
+            self._part(batch, batch_seed(self.settings.seed, self.state.epoch, position))
             for position, batch in window.batches
         ]
         result = self.stepper.update(parts)

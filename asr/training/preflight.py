@@ -1,11 +1,9 @@
 """What is checked, measured and said before the first step."""
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from asr.errors import DataError
@@ -24,12 +22,14 @@ def check_space(folder: Path, model: nn.Module, num_candidates: int) -> None:
     check_free_space(folder, weights * (9 + num_candidates + 2))
 
 
-def measure_epoch(plans: Sequence[BatchPlan], work: Callable[[BatchPlan], bool]) -> float:
-    """Seconds that an epoch will take, from a warm-up and three batches of typical size.
+def measure_epoch(
+    plans: Sequence[BatchPlan], seconds_of: Callable[[BatchPlan], float | None]
+) -> float:
+    """Seconds that an epoch will take, from three batches of typical size after a warm-up.
 
     Args:
         plans: the batches of the epoch.
-        work: does one batch; False when nothing of it can be used.
+        seconds_of: does one batch; how long it took, or None when nothing of it can be used.
 
     Raises:
         DataError: there is nothing to train on.
@@ -40,10 +40,8 @@ def measure_epoch(plans: Sequence[BatchPlan], work: Callable[[BatchPlan], bool])
     rates = []
     for quarter in (2, 1, 2, 3):  # the first is the warm-up
         plan = order[len(order) * quarter // 4]
-        start = time.perf_counter()
-        if work(plan):
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            rates.append((time.perf_counter() - start) / plan.size)
+        seconds = seconds_of(plan)
+        if seconds is not None:
+            rates.append(seconds / plan.size)
     typical = statistics.median(rates[1:] or rates or [0.0])
     return typical * sum(plan.size for plan in plans)

@@ -1,13 +1,18 @@
-"""The `[training]` section of a recipe."""
+"""All that a training is told besides its task."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import Field
 
 from asr.config import Config
+from asr.training.optimizer import AdamWConfig, SgdConfig
 from asr.training.step import Precision
 
 
 class TrainingConfig(Config):
-    """How the loop trains; the same for every task."""
+    """The section `[training]` of a recipe; the same for every task."""
 
     epochs: int = Field(default=40, ge=1)
     batch_seconds: float = Field(default=60.0, gt=0)  # audio per batch, padding included
@@ -21,3 +26,20 @@ class TrainingConfig(Config):
     checkpoint_minutes: float = Field(default=10.0, gt=0)  # between checkpoints within an epoch
     num_workers: int = Field(default=2, ge=0)  # threads that read the data
     max_bad: int = Field(default=10, ge=0)  # unusable sequences that are tolerated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the loop needs of a recipe.
+
+    Attributes:
+        training: how to train.
+        optimizer: with its learning-rate schedule.
+        seed: of everything random.
+        recipe: all settings as JSON, noted in the run folder and compared on resuming.
+    """
+
+    training: TrainingConfig
+    optimizer: SgdConfig | AdamWConfig
+    seed: int
+    recipe: Mapping[str, Any] = field(default_factory=dict)

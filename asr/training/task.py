@@ -69,8 +69,13 @@ class Task(Protocol[BatchT]):
         """The network, whose state dict is all there is to save."""
         ...
 
+    @property
+    def excluded(self) -> Sequence[Skipped]:
+        """What was left out before the training, and why."""
+        ...
+
     def describe(self) -> Sequence[str]:
-        """Lines for the start of the training: how much data, how many were excluded."""
+        """Lines for the start of the training, such as how much data there is."""
         ...
 
     def fingerprints(self) -> Mapping[str, str]:

@@ -115,7 +115,8 @@ def test_usage_errors_are_one_line(run: Run, words: list[str], message: str) -> 
         (typer.Exit(7), 7, ""),
         (MemoryError(), 5, "asr: error: out of memory; lower training.batch_seconds\n"),
         (ZeroDivisionError("division by zero"), 1,
-         "asr: error: a fault of asr itself: ZeroDivisionError: division by zero; --debug shows where\n"),
+         "asr: error: a fault of asr itself: ZeroDivisionError: division by zero; "
+         "--debug shows where\n"),
     ],
 )  # fmt: skip
 def test_errors_and_their_codes(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from asr.errors import ModelError, ResourceError
+from asr.errors import DivergedError, ModelError, ResourceError
 from asr.storage import folder_writer, is_valid, load_tensors, read_json, save_tensors, write_json
 from asr.training import checkpoint
 from asr.training.checkpoint import (
@@ -304,7 +304,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, value: floa
     model = network()
     model.state_dict()["1.running_var"][5] = value
     optimizer = build_optimizer(model.parameters(), OPTIMIZERS["sgd"])
-    with pytest.raises(ModelError, match="step-00000004: weights are not finite; not saved"):
+    with pytest.raises(DivergedError, match="step-00000004: weights are not finite; not saved"):
         save_checkpoint(tmp_path, model, optimizer, TrainingState(step=4))
     assert names(tmp_path) == ["step-00000003"]
 

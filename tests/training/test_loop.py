@@ -24,7 +24,7 @@ from asr.storage import load_tensors, read_json, verify_folder
 from asr.training.checkpoint import batch_seed
 from asr.training.loop import Outcome, train
 from asr.training.optimizer import AdamWConfig, SgdConfig
-from asr.training.settings import TrainingConfig
+from asr.training.settings import Settings, TrainingConfig
 from asr.training.task import BatchPlan, Skipped
 from tests.training.toy import NUM_ITEMS, ToyBatch, ToyTask
 
@@ -43,12 +43,14 @@ def run(
     config = TrainingConfig(**{"epochs": 3, "num_workers": 0, **settings})
     return train(
         task,
+        Settings(
+            training=config,
+            optimizer=optimizer or AdamWConfig(name="adamw", learning_rate=0.05),
+            seed=7,
+            recipe=recipe or {},
+        ),
         folder=folder,
-        config=config,
-        optimizer=optimizer or AdamWConfig(name="adamw", learning_rate=0.05),
-        seed=7,
         device=torch.device("cpu"),
-        recipe=recipe,
         allow_changed=allow_changed,
     )
 

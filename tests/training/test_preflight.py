@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from asr.errors import DataError, ResourceError
-from asr.training import preflight
 from asr.training.preflight import check_space, measure_epoch
 from asr.training.task import BatchPlan
 
@@ -18,63 +17,39 @@ def plans(*sizes: float) -> list[BatchPlan]:
     return [BatchPlan((index,), size) for index, size in enumerate(sizes)]
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """A clock that only work moves: `clock(seconds)`."""
-    now = [0.0]
-    monkeypatch.setattr(preflight, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-
-    def pass_time(seconds: float) -> None:
-        now[0] += seconds
-
-    return pass_time
-
-
-def test_an_epoch_is_measured_by_three_batches_after_a_warm_up(
-    clock: Callable[[float], None],
-) -> None:
+def test_an_epoch_is_measured_by_three_batches_after_a_warm_up() -> None:
     done: list[float] = []
 
-    def work(plan: BatchPlan) -> bool:
+    def seconds_of(plan: BatchPlan) -> float:
         done.append(plan.size)
-        clock(plan.size * [50.0, 0.7, 0.5, 0.4][len(done) - 1])
-        return True
+        return plan.size * [50.0, 0.7, 0.5, 0.4][len(done) - 1]
 
-    assert measure_epoch(plans(8, 1, 4, 2, 6, 7, 3, 5), work) == pytest.approx(36 * 0.5)
+    assert measure_epoch(plans(8, 1, 4, 2, 6, 7, 3, 5), seconds_of) == pytest.approx(36 * 0.5)
     assert done == [5, 3, 5, 7], "the middle, then the quarters"
 
 
-def test_one_odd_batch_does_not_spoil_the_measurement(clock: Callable[[float], None]) -> None:
-    def work(plan: BatchPlan) -> bool:
-        clock(plan.size * (9.0 if plan.size == 1 else 0.25))
-        return True
+def test_one_odd_batch_does_not_spoil_the_measurement() -> None:
+    def seconds_of(plan: BatchPlan) -> float:
+        return plan.size * (9.0 if plan.size == 1 else 0.25)
 
-    assert measure_epoch(plans(0.5, 1, 2, 3), work) == pytest.approx(6.5 * 0.25)
+    assert measure_epoch(plans(0.5, 1, 2, 3), seconds_of) == pytest.approx(6.5 * 0.25)
 
 
-def test_batches_of_which_nothing_can_be_used_do_not_count(clock: Callable[[float], None]) -> None:
-    def only(size: float) -> Callable[[BatchPlan], bool]:
-        def work(plan: BatchPlan) -> bool:
-            clock(1.0)
-            return plan.size == size
-
-        return work
+def test_batches_of_which_nothing_can_be_used_do_not_count() -> None:
+    def only(size: float) -> Callable[[BatchPlan], float | None]:
+        return lambda plan: 1.0 if plan.size == size else None
 
     assert measure_epoch(plans(1, 2, 3, 4), only(2)) == pytest.approx(10 * 1 / 2)
     assert measure_epoch(plans(1, 2, 3, 4), only(7)) == 0.0
 
 
-def test_one_batch_is_enough(clock: Callable[[float], None]) -> None:
-    def work(plan: BatchPlan) -> bool:
-        clock(3.0)
-        return True
-
-    assert measure_epoch(plans(10), work) == pytest.approx(3.0)
+def test_one_batch_is_enough() -> None:
+    assert measure_epoch(plans(10), lambda plan: 3.0) == pytest.approx(3.0)
 
 
 def test_nothing_to_train_on() -> None:
     with pytest.raises(DataError, match="nothing to train on: every sequence was left out"):
-        measure_epoch([], lambda plan: True)
+        measure_epoch([], lambda plan: 1.0)
 
 
 def test_the_space_for_checkpoints_and_candidates(

@@ -29,6 +29,8 @@ class ToyTask:
     content: str = "a"
     # Item → reason why it cannot be loaded.
     unreadable: dict[int, str] = field(default_factory=dict)
+    # What was left out beforehand.
+    excluded: tuple[Skipped, ...] = ()
     # Items whose loss is NaN.
     poisoned: frozenset[int] = frozenset()
     consumed: list[tuple[int, ...]] = field(default_factory=list)

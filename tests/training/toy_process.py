@@ -25,7 +25,7 @@ import asr.storage
 from asr.errors import AsrError, StoppedError
 from asr.training.loop import train
 from asr.training.optimizer import AdamWConfig
-from asr.training.settings import TrainingConfig
+from asr.training.settings import Settings, TrainingConfig
 from tests.training.toy import ToyBatch, ToyTask
 
 MEASURED = 4  # batches before the first step
@@ -110,10 +110,12 @@ def work(order: Order) -> int:
     try:
         train(
             task,
+            Settings(
+                training=TrainingConfig(**order.settings),
+                optimizer=AdamWConfig(name="adamw", learning_rate=0.05),
+                seed=7,
+            ),
             folder=Path(order.folder),
-            config=TrainingConfig(**order.settings),
-            optimizer=AdamWConfig(name="adamw", learning_rate=0.05),
-            seed=7,
             device=torch.device("cpu"),
         )
     except AsrError as error:

@@ -25,6 +25,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, cast
 
 from asr.errors import DataError, ResourceError, shown
+from asr.storage import cannot_write
 
 BLOCK_BYTES = 1 << 20
 MAX_HEADER_BYTES = 1 << 22  # of one tar header with its extensions, which tarfile reads as a whole
@@ -103,7 +104,7 @@ def unpack(archive: Path, destination: Path, *, max_bytes: int, max_members: int
     except OSError as error:
         if error.filename is None and error.errno in (None, errno.EINVAL):  # not from writing
             raise _damaged(archive, error) from error
-        raise _cannot_write(destination, error) from error
+        raise cannot_write(destination, error) from error
 
 
 def _members(file: IO[bytes], archive: Path) -> Iterator[_Member]:
@@ -311,13 +312,4 @@ def _damaged(archive: Path, error: BaseException) -> DataError:
     return DataError(
         f"{shown(archive)}: damaged or cut off ({shown(str(error))}); delete it and download it "
         "again"
-    )
-
-
-def _cannot_write(destination: Path, error: OSError) -> ResourceError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    advice = "free some space" if full else "check the folder"
-    return ResourceError(
-        f"{shown(destination)}: cannot be written: {error.strerror}; {advice} or choose another "
-        "--out"
     )

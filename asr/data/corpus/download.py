@@ -7,7 +7,6 @@ when the server ignores ranges or the file has changed. The final name appears o
 checksum have been found right.
 """
 
-import errno
 import hashlib
 import http.client
 import json
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.errors import DataError, ResourceError, shown
-from asr.storage import write_json
+from asr.storage import cannot_write, write_json
 from asr.version import __version__
 
 Progress = Callable[[int, int | None], None]
@@ -97,7 +96,7 @@ def download(
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(destination.parent, error) from error
+        raise cannot_write(destination.parent, error) from error
     _transfer_with_retries(wanted, part, progress)
     try:
         _verify(part, wanted, f"run the command again, {BY_HAND}")
@@ -210,7 +209,7 @@ def _receive(
     try:
         file = part.open("ab")
     except OSError as error:
-        raise _cannot_write(part, error) from error
+        raise cannot_write(part, error) from error
     received = start
     with file:
         while True:
@@ -233,7 +232,7 @@ def _write(descriptor: int, block: bytes, part: Path) -> None:
         while rest:
             rest = rest[os.write(descriptor, rest) :]
     except OSError as error:
-        raise _cannot_write(part, error) from error
+        raise cannot_write(part, error) from error
 
 
 def _version_of(response: http.client.HTTPResponse, url: str) -> _Version:
@@ -296,7 +295,7 @@ def _finish(part: Path, destination: Path) -> None:
         part.replace(destination)
         _forget(part)
     except OSError as error:
-        raise _cannot_write(destination, error) from error
+        raise cannot_write(destination, error) from error
 
 
 def _check_size(wanted: _Wanted, total: int | None) -> None:
@@ -339,11 +338,3 @@ def _reason(error: BaseException) -> str:
     """What went wrong, in words: `URLError` hides it one level down."""
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     return shown(str(inner) or type(inner).__name__)
-
-
-def _cannot_write(path: Path, error: OSError) -> ResourceError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    advice = "free some space" if full else "check the folder"
-    return ResourceError(
-        f"{shown(path)}: cannot be written: {error.strerror}; {advice} or choose another --out"
-    )

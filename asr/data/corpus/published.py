@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from asr.data.corpus.archives import unpack
 from asr.data.corpus.download import Progress, download
 from asr.errors import DataError, shown
-from asr.storage import FolderLock
+from asr.lock import FolderLock
 
 log = logging.getLogger(__name__)
 

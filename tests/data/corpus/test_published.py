@@ -6,7 +6,7 @@ import pytest
 
 from asr.data.corpus.published import Archive, check_counts, fetch, find_corpus
 from asr.errors import ConfigError, DataError
-from asr.storage import FolderLock
+from asr.lock import FolderLock
 from tests.data.corpus.local_server import serve, tar_folder
 from tests.data.corpus.small_sounds import write
 
