@@ -330,5 +330,5 @@ def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(PLAIN_TAR)
-    with pytest.raises(ResourceError, match="check the folder or choose another --out"):
+    with pytest.raises(ResourceError, match="check the folder or choose another place"):
         unpack(tmp_path / "a", tmp_path / "a" / "corpus", **LIMITS)
