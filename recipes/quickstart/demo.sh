@@ -11,15 +11,17 @@ data=data/quickstart
 "$asr" evaluate "$run/best" "$data/test.jsonl" --out "$run/test" --json "$run/test.json"
 
 # One test file and its reference, for a look.
-"$1/python" - "$data" "$run" <<'PYTHON'
-import json, subprocess, sys
+"$1/python" - "$data" "$run" "$asr" <<'PYTHON'
+import json
+import subprocess
+import sys
 from pathlib import Path
 
-data, run = Path(sys.argv[1]), Path(sys.argv[2])
+data, run, asr = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 line = (data / "test.jsonl").open(encoding="utf-8").readline()
 utterance = json.loads(line)
 audio = data / utterance["audio_filepath"]
-command = [str(Path(sys.executable).with_name("asr")), "transcribe", str(audio)]
+command = [asr, "transcribe", str(audio)]
 text = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 scores = json.loads((run / "test.json").read_text(encoding="utf-8"))
 print(f"""
@@ -28,7 +30,7 @@ test WER {100 * scores["wer"]:.1f} %, CER {100 * scores["cer"]:.1f} % without a 
     transcript: {text}
 
 Try next:
-    {Path(sys.executable).parent}/asr transcribe {audio} --format json
-    {Path(sys.executable).parent}/asr info {run}/best
-    {Path(sys.executable).parent}/asr train recipes/an4        (downloads 64 MB, trains about half an hour)""")
+    {asr} transcribe {audio} --format json
+    {asr} info {run}/best
+    {asr} train recipes/an4        (downloads 64 MB)""")
 PYTHON
