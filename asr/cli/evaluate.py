@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.bar import bar
 from asr.cli.options import Device
 
 
@@ -25,7 +26,9 @@ def evaluate_command(
     from asr.evaluation import evaluate, write_results
     from asr.recognizer import load
 
-    result = evaluate(load(bundle, device=device), manifest)
+    recognizer = load(bundle, device=device)
+    with bar("transcribing") as advance:
+        result = evaluate(recognizer, manifest, advance)
     print(result.report())
     if out is not None:
         write_results(result, out)

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asr.cli.bar import bar
 from asr.cli.options import Device
 
 if TYPE_CHECKING:
@@ -49,9 +51,13 @@ def transcribe_command(
     if model is None:
         print(described(recognizer), file=sys.stderr)
     records = []
-    for record in transcribe_sources(recognizer, sources):
-        records.append(record)
-        _print(record, output_format, alone=len(sources) == 1)
+    # With the transcripts on the same terminal, they themselves are the progress.
+    with nullcontext() if sys.stdout.isatty() else bar("transcribing") as advance:
+        for record in transcribe_sources(recognizer, sources):
+            records.append(record)
+            _print(record, output_format, alone=len(sources) == 1)
+            if advance is not None:
+                advance(len(records), len(sources))
     return exit_code(records, strict=strict)
 
 

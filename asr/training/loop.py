@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 import torch
 
 from asr.data.loading import load_ahead
-from asr.errors import ConfigError, DataError, DivergedError, ResourceError, StoppedError, shown
+from asr.errors import ConfigError, ResourceError, StoppedError, shown
 from asr.lock import FolderLock
 from asr.storage import recover_replaced, sweep_temporary
 from asr.training.checkpoint import (
@@ -26,6 +26,7 @@ from asr.training.checkpoint import (
     plan_hash,
     save_checkpoint,
 )
+from asr.training.ledger import Ledger
 from asr.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from asr.training.preflight import check_space, measure_epoch
 from asr.training.progress import Reporter, duration_text
@@ -36,8 +37,6 @@ from asr.training.signals import StopSignals
 from asr.training.step import Part, Stepper, StepResult
 from asr.training.task import BatchPlan, Evaluation, Skipped, Task
 
-MAX_NON_FINITE = 10
-LOG_EVERY = 10  # steps
 RECENT = 50  # updates in the loss that the bar shows
 
 
@@ -151,6 +150,9 @@ class _Training(Generic[BatchT]):
                 self.reporter.say(f"{done}; to go on: --set training.{more}")
                 return Outcome(self.folder / "best", None, None, already_finished=True)
             unmark_finished(self.folder)
+            self.ledger = Ledger(
+                self.folder, self.state, self.reporter, max_bad=self.config.max_bad
+            )
             self.selection = Selection(
                 self.task,
                 self.folder,
@@ -260,7 +262,7 @@ class _Training(Generic[BatchT]):
             self.state.position = window.next_position
             self.state.seconds += time.monotonic() - counted
             counted = time.monotonic()
-            self.reporter.advance(self.state.position, self._status(losses))
+            self.reporter.advance(self.state.position, self._status(losses, len(plans)))
             self._stop_if_asked()
             minutes = (counted - saved) / 60
             if minutes > self.config.checkpoint_minutes and self.state.position < len(plans):
@@ -277,7 +279,7 @@ class _Training(Generic[BatchT]):
             for position, batch in window.batches
         ]
         result = self.stepper.update(parts)
-        self._account(result, rate)
+        self.ledger.account(result, rate)
         return result
 
     def _windows(self, plans: Sequence[BatchPlan]) -> Iterator[_Window[BatchT]]:
@@ -290,7 +292,7 @@ class _Training(Generic[BatchT]):
         loaded = load_ahead(plans[first:], load, self.config.num_workers)
         batches: list[tuple[int, BatchT]] = []
         for position, (batch, skipped) in enumerate(loaded, start=first):
-            self._record_skipped(skipped, position + 1)
+            self.ledger.left_out(skipped, position + 1)
             if batch is not None:
                 batches.append((position, batch))
             if (position + 1) % self.config.accumulate == 0 or position + 1 == len(plans):
@@ -299,43 +301,6 @@ class _Training(Generic[BatchT]):
 
     def _part(self, batch: BatchT, seed: int) -> Part:
         return Part(lambda: self.task.loss(batch, self.device), self.task.ids(batch), seed)
-
-    def _account(self, result: StepResult, rate: float) -> None:
-        """Count an update, or the failure to make one."""
-        if result.bad_ids:
-            self.state.non_finite += 1
-            for identity in result.bad_ids:
-                reason = f"{result.reason}; step not made"
-                self._log_skipped(Skipped(identity, reason), self.state.position + 1)
-            if self.state.non_finite >= MAX_NON_FINITE:
-                names = ", ".join(map(shown, result.bad_ids[:3]))
-                raise DivergedError(
-                    f"{MAX_NON_FINITE} batches in a row have no finite loss or gradient (last: "
-                    f"{names}); lower optimizer.learning_rate or training.clip_norm. The last "
-                    "checkpoint is intact"
-                )
-            return
-        self.state.non_finite = 0
-        self.state.step += 1
-        if self.state.step % LOG_EVERY == 0:
-            values = {"epoch": self.state.epoch + 1, "loss": result.loss, "learning_rate": rate}
-            values["gradient_norm"] = result.gradient_norm
-            self.reporter.log("train", self.state.step, values)
-
-    def _record_skipped(self, skipped: Sequence[Skipped], batch: int) -> None:
-        for item in skipped:
-            self._log_skipped(item, batch)
-            self.reporter.say(f"left out {shown(item.id)}: {shown(item.reason)}")
-        self.state.skipped += len(skipped)
-        if self.state.skipped > self.config.max_bad:
-            raise DataError(
-                f"{self.state.skipped} sequences of this epoch cannot be used (see "
-                f"{shown(self.folder / 'skipped.jsonl')}); mend them, or allow more with "
-                f"--set training.max_bad={2 * self.state.skipped}"
-            )
-
-    def _log_skipped(self, item: Skipped, batch: int) -> None:
-        self.reporter.log_skipped(self.state.epoch + 1, batch, item.id, item.reason)
 
     def _save(self) -> None:
         if self.stepper.scaler.is_enabled():
@@ -349,10 +314,13 @@ class _Training(Generic[BatchT]):
             self._save()
             raise
 
-    def _status(self, losses: Sequence[float]) -> str:
-        """What stands behind the bar: the recent loss and the best evaluation."""
-        recent = f"loss {statistics.fmean(losses[-RECENT:]):.2f}" if losses else ""
-        if self.state.best is None:
-            return recent
-        value, epoch = self.state.best
-        return f"{recent}  best dev {value:.4g} (epoch {epoch})"
+    def _status(self, losses: Sequence[float], num_batches: int) -> str:
+        """What stands behind the bar: the recent loss, the best evaluation, the time left."""
+        parts = [f"loss {statistics.fmean(losses[-RECENT:]):.2f}"] if losses else []
+        if self.state.best is not None:
+            value, epoch = self.state.best
+            parts.append(f"best dev {value:.4g} (epoch {epoch})")
+        # All runs together: the seconds of the state are those of all its epochs.
+        done = self.state.epoch + self.state.position / num_batches
+        left = self.state.seconds / done * (self.config.epochs - done)
+        return "  ".join([*parts, f"{duration_text(left)} left"])
