@@ -46,15 +46,7 @@ class Transcribed:
         """Lines for a person: why it failed, or what is odd about the audio."""
         if isinstance(self.result, AudioError):
             return [f"error: {self.result}"]
-        lines = [f"warning: {shown(self.source)}: {text}" for text in self.result.warnings]
-        if self.result.truncated:
-            declared = self.result.declared_seconds
-            of = f" of {declared:.2f} s" if declared is not None else ""
-            lines.append(
-                f"warning: {shown(self.source)}: the file is cut off; transcribed the "
-                f"{self.result.duration:.2f} s{of} that are there"
-            )
-        return lines
+        return [f"warning: {shown(self.source)}: {text}" for text in self.result.warnings]
 
 
 def find_sources(inputs: Sequence[str]) -> list[str]:
