@@ -5,15 +5,15 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import espeakng_loader
 import numpy as np
 import pytest
 
 from asr.data.synthesis import Synthesizer, Voice
 from asr.errors import DataError
 
-loader = pytest.importorskip("espeakng_loader")
-DATA_PATH = Path(loader.get_data_path())
-LIBRARY_PATH = Path(loader.get_library_path())
+DATA_PATH = Path(espeakng_loader.get_data_path())
+LIBRARY_PATH = Path(espeakng_loader.get_library_path())
 
 ANNIE = Voice(language="en-us", variant="Annie")
 BREATHY = Voice(language="en-gb", variant="Reed")  # noise from the C library

@@ -30,8 +30,6 @@ from recipes.quickstart.voices import (
     voices,
 )
 
-pytest.importorskip("espeakng_loader")
-
 TINY = CorpusSettings(num_train=4, num_dev=1, num_test=2)
 LEAST_VOICING = 0.35
 MANIFESTS = ("train", "dev", "test")
