@@ -1,5 +1,6 @@
 """From a recipe to objects: the only place where a config meets a constructor."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import Tensor
 from asr.bundle import write_bundle
 from asr.data.batching import AudioReader, collate, group_by_length
 from asr.data.manifest import Utterance, read_manifest
-from asr.data.text import normalize_text
+from asr.data.text import normalize_text, words
 from asr.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from asr.errors import AudioError, DataError, shown
 from asr.frontend.augment import AugmentConfig, SpecAugment
@@ -55,8 +56,11 @@ def build_task(recipe: Recipe, run: Path, *, command: str) -> SpeechTask:
     if model.frontend.needs_statistics():
         model.frontend.estimate_normalization(_statistics_batches(splits.train, reader))
 
+    vocabulary = Counter(word for u in splits.train for word in words(u.text))
+
     def write(folder: Path, facts: Mapping[str, object]) -> None:
-        write_bundle(folder, model, tokenizer, recipe, facts={"command": command, **facts})
+        described = {"command": command, **facts}
+        write_bundle(folder, model, tokenizer, recipe, facts=described, vocabulary=vocabulary)
 
     return SpeechTask(
         model,

@@ -1,27 +1,61 @@
 """The model bundle: a folder that holds all of a trained recogniser and nothing that runs.
 
 `model.safetensors`, `recipe.json` (the resolved recipe and facts about the training), the
-tokenizer, `README.md` (the model card), and `manifest.json` with a SHA-256 of each.
+tokenizer, `vocabulary.tsv` (the words of the training text and how often each occurs), `README.md`
+(the model card), `decoding.json` once weights of a language model were tuned, and `manifest.json`
+with a SHA-256 of each.
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
-from asr.config import parse
+from asr.config import Config, parse
 from asr.data.tokenizer import Tokenizer, load_tokenizer
 from asr.errors import ConfigError, ModelError, shown
 from asr.recipe import Recipe
-from asr.storage import read_json, save_tensors, verify_folder, write_atomically, write_json
+from asr.storage import (
+    MANIFEST,
+    folder_writer,
+    read_json,
+    save_tensors,
+    verify_folder,
+    write_atomically,
+    write_json,
+)
 from asr.version import __version__
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "recipe.json"
+VOCABULARY = "vocabulary.tsv"
+TUNINGS = "decoding.json"
+
+
+class Tuning(Config):
+    """How much a language model counts, as found on development data for this recogniser."""
+
+    lm_sha256: str
+    lm: str  # its file name, for people
+    lexicon_sha256: str = ""
+    unit: Literal["word", "token"]
+    fusion: Literal["shallow", "prior"]
+    lm_weight: float
+    word_bonus: float
+    beam_size: int
+    dev: str  # the manifest
+    dev_wer: float
+    dev_wer_greedy: float
+    command: str
+
+
+class _Tunings(Config):
+    tunings: list[Tuning]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +68,16 @@ class Bundle:
         tokenizer: of its output labels.
         facts: about the training: `dev` and `test` scores, `epochs`, `steps`, `finished`,
             `command`, `version`.
+        vocabulary: how often each word occurs in the training text; empty: not known.
+        tunings: weights of language models, the latest last.
     """
 
     folder: Path
     recipe: Recipe
     tokenizer: Tokenizer
     facts: Mapping[str, Any]
+    vocabulary: Mapping[str, int]
+    tunings: tuple[Tuning, ...]
 
 
 def write_bundle(
@@ -49,6 +87,7 @@ def write_bundle(
     recipe: Recipe,
     *,
     facts: Mapping[str, object],
+    vocabulary: Mapping[str, int],
 ) -> None:
     """Fill an empty folder; whoever calls hashes and names it (`storage.folder_writer`)."""
     import torch
@@ -63,6 +102,9 @@ def write_bundle(
     save_tensors(folder / WEIGHTS, model.state_dict())
     write_json(folder / DESCRIPTION, {"recipe": recipe.model_dump(), "facts": facts})
     tokenizer.save(folder)
+    ordered = sorted(vocabulary.items(), key=lambda item: (-item[1], item[0]))
+    listed = "".join(f"{word}\t{count}\n" for word, count in ordered)
+    write_atomically(folder / VOCABULARY, listed)
     write_atomically(folder / "README.md", model_card(recipe, facts, model))
 
 
@@ -88,7 +130,57 @@ def read_bundle(folder: Path) -> Bundle:
         raise ModelError(
             f"{shown(folder)}: the tokenizer is not the one that the model was trained with"
         )
-    return Bundle(folder, recipe, tokenizer, content["facts"])
+    return Bundle(
+        folder,
+        recipe,
+        tokenizer,
+        content["facts"],
+        _read_vocabulary(folder / VOCABULARY),
+        _read_tunings(folder / TUNINGS),
+    )
+
+
+def add_tuning(folder: Path, tuning: Tuning) -> None:
+    """Put the weights of a language model into a bundle; those for the same model give way.
+
+    Raises:
+        ModelError: no bundle, or a damaged one.
+        ResourceError: the disk is full or not writable; the bundle is as it was.
+    """
+    bundle = read_bundle(folder)
+    key = (tuning.lm_sha256, tuning.lexicon_sha256, tuning.unit, tuning.fusion)
+    kept = [t for t in bundle.tunings if (t.lm_sha256, t.lexicon_sha256, t.unit, t.fusion) != key]
+    with folder_writer(folder) as temporary:
+        for file in folder.iterdir():
+            if file.is_file() and file.name != MANIFEST:
+                shutil.copy2(file, temporary / file.name)
+        write_json(temporary / TUNINGS, {"tunings": [t.model_dump() for t in (*kept, tuning)]})
+
+
+def _read_vocabulary(path: Path) -> dict[str, int]:
+    """The words of a vocabulary file with their counts; none where there is no file."""
+    if not path.is_file():
+        return {}
+    vocabulary = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+        word, _, count = line.partition("\t")
+        if not word or not count.isascii() or not count.isdecimal():
+            raise ModelError(f"{shown(path)}:{number}: needs a word, a tab, and a count")
+        vocabulary[word] = int(count)
+    return vocabulary
+
+
+def _read_tunings(path: Path) -> tuple[Tuning, ...]:
+    """The weights in a file; none where there is no file."""
+    if not path.is_file():
+        return ()
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ModelError(f"{shown(path)}: must be a JSON object")
+    try:
+        return tuple(parse(_Tunings, content, shown(path)).tunings)
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
 
 
 def model_card(recipe: Recipe, facts: Mapping[str, Any], model: nn.Module) -> str:

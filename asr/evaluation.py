@@ -2,16 +2,19 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asr.data.batching import AudioReader
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text
-from asr.decoding.batch import recognize
-from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.batch import decode_scored, score_utterances
+from asr.decoding.hypothesis import Hypothesis, ctm_lines
 from asr.errors import AudioError, DataError, shown
 from asr.recognizer import Recognizer
 from asr.scoring.error_rate import CorpusScore, ErrorRate, score_corpus
@@ -31,7 +34,7 @@ class EvaluationResult:
     Attributes:
         manifest: what was transcribed.
         utterances: its utterances.
-        hypotheses: id → hypothesis, of those whose audio could be used.
+        hypotheses: id → its hypotheses, the best first, of those whose audio could be used.
         failures: id → why not, of the others; they count as if nothing had been recognised.
         score: error rates with intervals.
         audio_seconds: of all audio that was transcribed.
@@ -40,7 +43,7 @@ class EvaluationResult:
 
     manifest: Path
     utterances: tuple[Utterance, ...]
-    hypotheses: Mapping[str, Hypothesis]
+    hypotheses: Mapping[str, Sequence[Hypothesis]]
     failures: Mapping[str, AudioError]
     score: CorpusScore
     audio_seconds: float
@@ -94,6 +97,9 @@ def evaluate(
     recognizer: Recognizer,
     manifest: Path,
     advance: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    nbest: int = 1,
+    scores: dict[str, NDArray[np.float32]] | None = None,
 ) -> EvaluationResult:
     """Transcribe and score a manifest.
 
@@ -101,6 +107,8 @@ def evaluate(
         recognizer: what transcribes.
         manifest: with the references; their case is made that of the recogniser's training.
         advance: called with (done, total) as it goes.
+        nbest: most hypotheses of an utterance that are kept.
+        scores: is filled with the log-probabilities (T, V) of each utterance.
 
     Raises:
         DataError: the manifest cannot be used or has no utterances.
@@ -108,27 +116,27 @@ def evaluate(
     utterances = read_manifest(manifest)
     if not utterances:
         raise DataError(f"{shown(manifest)}: has no utterances to evaluate")
-    hypotheses: dict[str, Hypothesis] = {}
+    hypotheses: dict[str, Sequence[Hypothesis]] = {}
     failures: dict[str, AudioError] = {}
     begun = time.perf_counter()
-    for utterance, result in recognize(
+    for batch in score_utterances(
         recognizer.model,
-        recognizer.tokenizer,
         utterances,
         reader=AudioReader(recognizer.sample_rate, cache_bytes=0),
         device=recognizer.device,
         batch_seconds=BATCH_SECONDS,
     ):
-        if isinstance(result, AudioError):
-            failures[utterance.id] = result
-        else:
-            hypotheses[utterance.id] = result
+        failures.update((utterance.id, error) for utterance, error in batch.failures)
+        found = decode_scored(recognizer.decoder, batch, recognizer.frame_seconds, nbest=nbest)
+        hypotheses.update((u.id, best) for u, best in zip(batch.utterances, found, strict=True))
+        if scores is not None:
+            scores.update(batch.by_id())
         advance(len(hypotheses) + len(failures), len(utterances))
     seconds = time.perf_counter() - begun
     case = recognizer.recipe.data.case
     score = score_corpus(
         {u.id: normalize_text(u.text, case) for u in utterances},
-        {name: hypothesis.text for name, hypothesis in hypotheses.items()},
+        {name: found[0].text for name, found in hypotheses.items()},
         speakers={u.id: u.speaker for u in utterances if u.speaker is not None},
     )
     return EvaluationResult(
@@ -143,23 +151,34 @@ def evaluate(
 
 
 def write_results(result: EvaluationResult, folder: Path) -> None:
-    """Write `hypotheses.jsonl` (a record for every utterance) and `report.txt` into a folder.
+    """Write what was recognised, a record for every utterance, into a folder.
+
+    `hypotheses.jsonl`, `nbest.jsonl` (all hypotheses with scores and word times), `words.ctm` and
+    `report.txt`.
 
     Raises:
         ResourceError: the disk is full or not writable.
     """
-    lines = []
+    lines, lists, words = [], [], []
     for utterance in result.utterances:
         record: dict[str, Any] = {"id": utterance.id, "reference": utterance.text}
-        hypothesis = result.hypotheses.get(utterance.id)
-        if hypothesis is None:
+        found = result.hypotheses.get(utterance.id)
+        if found is None:
             failure = result.failures[utterance.id]
             record |= {"error": failure.reason, "code": failure.code}
         else:
-            record |= {"hypothesis": hypothesis.text, "log_prob": round(hypothesis.log_prob, 4)}
-        lines.append(json.dumps(record, ensure_ascii=False))
-    write_atomically(folder / "hypotheses.jsonl", "\n".join(lines) + "\n")
+            record |= {"hypothesis": found[0].text, "log_prob": round(found[0].log_prob, 4)}
+            lists.append({"id": utterance.id, "nbest": [one.as_dict() for one in found]})
+            words += ctm_lines(utterance.id, found[0].words)
+        lines.append(record)
+    write_atomically(folder / "hypotheses.jsonl", _json_lines(lines))
+    write_atomically(folder / "nbest.jsonl", _json_lines(lists))
+    write_atomically(folder / "words.ctm", "".join(f"{line}\n" for line in words))
     write_atomically(folder / "report.txt", result.report() + "\n")
+
+
+def _json_lines(records: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 def _as_dict(rate: ErrorRate) -> dict[str, Any]:

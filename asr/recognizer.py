@@ -1,7 +1,8 @@
 """A trained model as a user holds it: `load(bundle)`, `transcribe(audio)` → `Transcript`."""
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +16,8 @@ from asr.bundle import WEIGHTS, Bundle, read_bundle
 from asr.data.audio import Audio, read_audio
 from asr.data.batching import Waveform
 from asr.data.tokenizer import Tokenizer
-from asr.decoding.batch import decode_batch
+from asr.decoder import Decoding, build_decoder
+from asr.decoding.batch import Decoder, decode_batch
 from asr.decoding.hypothesis import Hypothesis, Word
 from asr.devices import choose_device
 from asr.errors import ConfigError, shown
@@ -24,6 +26,8 @@ from asr.recipe import Recipe
 from asr.training.checkpoint import load_weights
 
 MODEL_VARIABLE = "ASR_MODEL"
+
+logger = logging.getLogger("asr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +38,12 @@ class Transcript:
         text: the transcript, empty when nothing was recognised.
         duration: seconds of audio that were read.
         words: with start and end in seconds and confidence in 0 … 1.
-        log_prob: of the best path, in nats.
+        log_prob: what the decoder maximised, in nats.
         truncated: the file ends before its header says.
         declared_seconds: what the header says, when it is truncated.
         too_short: shorter than one frame, so nothing could be recognised.
         warnings: what was done to the audio (channels mixed, level changed …).
+        nbest: the best hypotheses, the best first, where several were asked for.
     """
 
     text: str
@@ -49,22 +54,17 @@ class Transcript:
     declared_seconds: float | None = None
     too_short: bool = False
     warnings: tuple[str, ...] = ()
+    nbest: tuple[Hypothesis, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: always `text`, `duration` and `words`; the rest where it says something."""
         result: dict[str, Any] = {
             "text": self.text,
             "duration": round(self.duration, 3),
-            "words": [
-                {
-                    "word": word.word,
-                    "start": round(word.start, 3),
-                    "end": round(word.end, 3),
-                    "confidence": round(word.confidence, 4),
-                }
-                for word in self.words
-            ],
+            "words": [word.as_dict() for word in self.words],
         }
+        if self.nbest:
+            result["nbest"] = [hypothesis.as_dict() for hypothesis in self.nbest]
         if self.truncated:
             result |= {"truncated": True, "read_seconds": round(self.duration, 3)}
             if self.declared_seconds is not None:
@@ -86,20 +86,29 @@ class Recognizer:
         facts: about the training, such as `dev` and `test` scores.
         folder: of the bundle.
         device: where it computes.
+        decoder: what makes text of its scores.
     """
 
-    def __init__(self, bundle: Bundle, model: CTCModel, device: torch.device) -> None:
+    def __init__(
+        self, bundle: Bundle, model: CTCModel, device: torch.device, decoder: Decoder
+    ) -> None:
         self.model = model.to(device).eval()
         self.tokenizer: Tokenizer = bundle.tokenizer
         self.recipe: Recipe = bundle.recipe
         self.facts: Mapping[str, Any] = bundle.facts
         self.folder = bundle.folder
         self.device = device
+        self.decoder = decoder
 
     @property
     def sample_rate(self) -> int:
         """Samples per second that the network works at; other rates are resampled."""
         return self.model.frontend.sample_rate
+
+    @property
+    def frame_seconds(self) -> float:
+        """Time from one frame of scores to the next."""
+        return self.model.frontend.frame_seconds
 
     def transcribe(
         self, audio: Path | str | BinaryIO | npt.NDArray[Any], sample_rate: int | None = None
@@ -119,16 +128,22 @@ class Recognizer:
         source = Path(audio) if isinstance(audio, str) else audio
         return self.transcribe_all([read_audio(source, sample_rate=self.sample_rate)])[0]
 
-    def transcribe_all(self, audios: Sequence[Audio]) -> list[Transcript]:
-        """Several recordings at once, read at `self.sample_rate`; in their order."""
+    def transcribe_all(self, audios: Sequence[Audio], *, nbest: int = 1) -> list[Transcript]:
+        """Several recordings at once, read at `self.sample_rate`; in their order.
+
+        With `nbest` above 1 the transcripts list that many hypotheses where there are so many.
+        """
         waveforms = [audio.waveform for audio in audios]
-        hypotheses = decode_batch(self.model, self.tokenizer, waveforms, self.device)
+        hypotheses = decode_batch(self.model, self.decoder, waveforms, self.device, nbest=nbest)
         return [
-            self._transcript(audio, hypothesis)
-            for audio, hypothesis in zip(audios, hypotheses, strict=True)
+            self._transcript(audio, found, keep_all=nbest > 1)
+            for audio, found in zip(audios, hypotheses, strict=True)
         ]
 
-    def _transcript(self, audio: Audio, hypothesis: Hypothesis) -> Transcript:
+    def _transcript(
+        self, audio: Audio, found: Sequence[Hypothesis], *, keep_all: bool
+    ) -> Transcript:
+        hypothesis = found[0]
         frames = self.model.frontend.num_frames_of(len(audio.waveform))
         return Transcript(
             text=hypothesis.text,
@@ -139,6 +154,7 @@ class Recognizer:
             declared_seconds=audio.declared_seconds if audio.truncated else None,
             too_short=frames == 0,
             warnings=audio.warnings,
+            nbest=tuple(found) if keep_all else (),
         )
 
     def _from_array(self, waveform: npt.NDArray[Any], sample_rate: int | None) -> Audio:
@@ -161,22 +177,32 @@ class Recognizer:
         )
 
 
-def load(bundle: Path | str | None = None, *, device: str = "auto") -> Recognizer:
+def load(
+    bundle: Path | str | None = None,
+    *,
+    device: str = "auto",
+    decoding: Decoding | None = None,
+    say: Callable[[str], None] = logger.info,
+) -> Recognizer:
     """The recogniser in a bundle.
 
     Args:
         bundle: its folder; `default_bundle()` when not given.
         device: auto, cpu, cuda or cuda:N.
+        decoding: a language model, a lexicon, hot words …; the best path when not given.
+        say: is given lines about the language model.
 
     Raises:
-        ConfigError: no bundle given and none found, or no such device.
+        ConfigError: no bundle given and none found, no such device, or an option without effect.
+        DataError: a language model, lexicon or hot words that cannot be used.
         ModelError: the bundle is damaged, foreign, or of a newer version.
     """
     folder = default_bundle() if bundle is None else Path(bundle)
     content = read_bundle(folder)
     model = build_model(content.recipe, content.tokenizer.vocabulary_size)
     load_weights(model, folder / WEIGHTS)
-    return Recognizer(content, model, choose_device(device))
+    decoder = build_decoder(decoding or Decoding(), content, say)
+    return Recognizer(content, model, choose_device(device), decoder)
 
 
 def transcribe(

@@ -12,7 +12,7 @@ from torch import Tensor
 from asr.data.batching import AudioReader, Batch, collate, padding_share, plan_batches
 from asr.data.manifest import Utterance
 from asr.data.tokenizer import Tokenizer, check_texts
-from asr.decoding.batch import recognize
+from asr.decoding.batch import GreedyDecoder, recognize
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AudioError
 from asr.frontend.augment import add_noise, change_speed
@@ -172,10 +172,10 @@ class SpeechTask:
         utterances = {"dev": self._splits.dev, "test": self._splits.test}[split]
         if not utterances:
             return None
-        results: dict[str, Hypothesis | AudioError] = {}
+        results: dict[str, list[Hypothesis] | AudioError] = {}
         for utterance, result in recognize(
             self.model,
-            self.tokenizer,
+            GreedyDecoder(self.tokenizer),
             utterances,
             reader=self._reader,
             device=device,
@@ -185,7 +185,9 @@ class SpeechTask:
             advance(len(results), len(utterances))
         references = {utterance.id: utterance.text for utterance in utterances}
         hypotheses = {
-            name: result.text for name, result in results.items() if isinstance(result, Hypothesis)
+            name: result[0].text
+            for name, result in results.items()
+            if not isinstance(result, AudioError)
         }
         score = score_corpus(references, hypotheses)
         metrics = {"wer": score.wer.rate, "cer": score.cer.rate}

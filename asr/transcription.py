@@ -10,6 +10,7 @@ from typing import Any
 from asr.data.audio import Audio, read_audio
 from asr.data.corpus.importers import AUDIO_SUFFIXES
 from asr.data.loading import load_ahead
+from asr.decoding.hypothesis import ctm_lines
 from asr.errors import AudioError, DataError, shown
 from asr.recognizer import Recognizer, Transcript
 
@@ -42,6 +43,12 @@ class Transcribed:
             "code": self.result.code,
         }
 
+    def ctm(self) -> list[str]:
+        """A line for each word, as NIST's sclite reads them; none for an input of no use."""
+        if isinstance(self.result, AudioError):
+            return []
+        return ctm_lines(_encodable(self.source), self.result.words)
+
     def complaints(self) -> list[str]:
         """Lines for a person: why it failed, or what is odd about the audio."""
         if isinstance(self.result, AudioError):
@@ -73,7 +80,9 @@ def find_sources(inputs: Sequence[str]) -> list[str]:
     return sources
 
 
-def transcribe_sources(recognizer: Recognizer, sources: Sequence[str]) -> Iterator[Transcribed]:
+def transcribe_sources(
+    recognizer: Recognizer, sources: Sequence[str], *, nbest: int = 1
+) -> Iterator[Transcribed]:
     """A record for every source, in their order; files are read ahead and batched."""
 
     def load(source: str) -> tuple[str, Audio | AudioError]:
@@ -86,10 +95,10 @@ def transcribe_sources(recognizer: Recognizer, sources: Sequence[str]) -> Iterat
         longest = max(longest, seconds)
         full = longest * (len(waiting) + 1) > BATCH_SECONDS or len(waiting) == BATCH_FILES
         if waiting and full:
-            yield from _flush(recognizer, waiting)
+            yield from _flush(recognizer, waiting, nbest)
             waiting, longest = [], seconds
         waiting.append((source, audio))
-    yield from _flush(recognizer, waiting)
+    yield from _flush(recognizer, waiting, nbest)
 
 
 def exit_code(records: Sequence[Transcribed], *, strict: bool = False) -> int:
@@ -104,10 +113,10 @@ def exit_code(records: Sequence[Transcribed], *, strict: bool = False) -> int:
 
 
 def _flush(
-    recognizer: Recognizer, waiting: Sequence[tuple[str, Audio | AudioError]]
+    recognizer: Recognizer, waiting: Sequence[tuple[str, Audio | AudioError]], nbest: int
 ) -> Iterator[Transcribed]:
     readable = [audio for _, audio in waiting if isinstance(audio, Audio)]
-    transcripts = iter(recognizer.transcribe_all(readable))
+    transcripts = iter(recognizer.transcribe_all(readable, nbest=nbest))
     for source, audio in waiting:
         result = audio if isinstance(audio, AudioError) else next(transcripts)
         yield Transcribed(source, result)

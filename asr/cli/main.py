@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli import evaluate, inspect, prepare, train, transcribe
+from asr.cli import decode, evaluate, inspect, lm, prepare, train, transcribe
 from asr.errors import AsrError, ResourceError, StoppedError
 from asr.version import __version__
 
@@ -23,8 +23,10 @@ app.command("prepare")(prepare.prepare_command)
 app.command("train")(train.train_command)
 app.command("transcribe")(transcribe.transcribe_command)
 app.command("evaluate")(evaluate.evaluate_command)
+app.command("decode")(decode.decode_command)
 app.command("config")(inspect.config_command)
 app.command("info")(inspect.info_command)
+app.add_typer(lm.app, name="lm")
 
 # Typer does not export the base of its usage errors; it is the parent of the one it does export.
 UsageError: type[BaseException] = typer.BadParameter.__base__ or typer.BadParameter

@@ -28,3 +28,8 @@ def show_progress() -> None:
     logger = logging.getLogger("asr")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
+
+
+def tell(line: str) -> None:
+    """Say something beside the result."""
+    print(f"asr: {line}", file=sys.stderr)

@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asr.cli.bar import bar
-from asr.cli.options import Device
+from asr.cli.decoding import (
+    BeamSize,
+    FusionOption,
+    Hotwords,
+    Lexicon,
+    Lm,
+    LmUnit,
+    LmWeight,
+    Nbest,
+    UnknownPenalty,
+    WordBonus,
+    decoding_of,
+)
+from asr.cli.options import Device, tell
+from asr.errors import ConfigError
 
 if TYPE_CHECKING:
     from asr.transcription import Transcribed
@@ -21,6 +35,7 @@ class Format(StrEnum):
 
     txt = "txt"
     json = "json"
+    ctm = "ctm"
 
 
 def transcribe_command(
@@ -34,26 +49,51 @@ def transcribe_command(
     output_format: Annotated[
         Format,
         typer.Option(
-            "--format", help="txt: a line a file; json: an object a line, with word times."
+            "--format",
+            help="txt: a line a file; json: an object a line, with word times; ctm: a line a word.",
         ),
     ] = Format.txt,
     strict: Annotated[
         bool, typer.Option("--strict", help="Count a truncated file as failed (exit code 4).")
     ] = False,
+    lm: Lm = None,
+    lexicon: Lexicon = None,
+    hotwords: Hotwords = None,
+    lm_weight: LmWeight = None,
+    word_bonus: WordBonus = None,
+    unknown_penalty: UnknownPenalty = None,
+    lm_unit: LmUnit = None,
+    fusion: FusionOption = None,
+    beam_size: BeamSize = None,
+    nbest: Nbest = 1,
     device: Device = "auto",
 ) -> int:
     """Write down what is said in sound files."""
     from asr.recognizer import described, load
     from asr.transcription import exit_code, find_sources, transcribe_sources
 
+    decoding = decoding_of(
+        nbest,
+        lm=lm,
+        lexicon=lexicon,
+        hotwords=hotwords,
+        lm_weight=lm_weight,
+        word_bonus=word_bonus,
+        unknown_penalty=unknown_penalty,
+        lm_unit=lm_unit,
+        fusion=fusion,
+        beam_size=beam_size,
+    )
+    if nbest > 1 and output_format is not Format.json:
+        raise ConfigError("--nbest needs --format json, which has a place for them")
     sources = find_sources(inputs)
-    recognizer = load(model, device=device)
+    recognizer = load(model, device=device, decoding=decoding, say=tell)
     if model is None:
         print(described(recognizer), file=sys.stderr)
     records = []
     # With the transcripts on the same terminal, they themselves are the progress.
     with nullcontext() if sys.stdout.isatty() else bar("transcribing") as advance:
-        for record in transcribe_sources(recognizer, sources):
+        for record in transcribe_sources(recognizer, sources, nbest=nbest):
             records.append(record)
             _print(record, output_format, alone=len(sources) == 1)
             if advance is not None:
@@ -69,5 +109,8 @@ def _print(record: "Transcribed", output_format: Format, *, alone: bool) -> None
         print(f"asr: {line}", file=sys.stderr)
     if output_format is Format.json:
         print(json.dumps(record.as_dict(), ensure_ascii=False), flush=True)
+    elif output_format is Format.ctm:
+        for line in record.ctm():
+            print(line, flush=True)
     elif record.text is not None:
         print(record.text if alone else f"{shown(record.source)}\t{record.text}", flush=True)

@@ -106,7 +106,7 @@ class SentencePieceTokenizer:
 
     def word_spans(self, tokens: Sequence[int]) -> list[WordSpan]:
         """The words of `decode(tokens)`, each with the range of its tokens."""
-        return word_spans(tokens, self._pieces)
+        return word_spans(tokens, self.pieces)
 
     def unknown_symbols(self, text: str) -> Counter[str]:
         """How often each character outside the vocabulary occurs in `text`."""
@@ -140,7 +140,8 @@ class SentencePieceTokenizer:
         )
 
     @cached_property
-    def _pieces(self) -> tuple[Piece, ...]:
+    def pieces(self) -> tuple[Piece, ...]:
+        """What each token adds to a text."""
         return tuple(
             Piece(readable(symbol.removeprefix(WORD_START)), symbol.startswith(WORD_START))
             for symbol in self.symbols

@@ -66,6 +66,7 @@ class Tokenizer(Protocol):
         name: what the config calls this kind.
         symbols: what each token stands for; `symbols[0]` is "<blank>".
         unknown: what `encode` does with a symbol outside the vocabulary.
+        pieces: what each token adds to a text.
     """
 
     @property
@@ -74,6 +75,8 @@ class Tokenizer(Protocol):
     def symbols(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def unknown(self) -> Unknown: ...  # noqa: D102
+    @property
+    def pieces(self) -> tuple[Piece, ...]: ...  # noqa: D102
 
     @property
     def vocabulary_size(self) -> int:
@@ -187,7 +190,7 @@ class SymbolTokenizer:
 
     def word_spans(self, tokens: Sequence[int]) -> list[WordSpan]:
         """The words of `decode(tokens)`, each with the range of its tokens."""
-        return word_spans(tokens, self._pieces)
+        return word_spans(tokens, self.pieces)
 
     def unknown_symbols(self, text: str) -> Counter[str]:
         """How often each symbol outside the vocabulary occurs in `text`."""
@@ -212,7 +215,8 @@ class SymbolTokenizer:
         }
 
     @cached_property
-    def _pieces(self) -> tuple[Piece, ...]:
+    def pieces(self) -> tuple[Piece, ...]:
+        """What each token adds to a text."""
         if self.name == "phones":
             return tuple(Piece(readable(symbol), starts_word=True) for symbol in self.symbols)
         return tuple(

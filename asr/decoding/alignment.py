@@ -6,11 +6,12 @@ blanks around them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from asr.compiled import compiled
 from asr.decoding.hypothesis import TokenSpan, check_normalised
 from asr.errors import DataError
 from asr.objectives.ctc import frames_needed
@@ -50,19 +51,37 @@ def align(log_probs: ArrayLike, tokens: Sequence[int], *, blank: int = 0) -> Ali
     if scores.ndim != 2:
         raise ValueError(f"log_probs must be (T, V), got {scores.shape}")
     num_frames, vocabulary_size = scores.shape
-    if any(not 0 <= token < vocabulary_size or token == blank for token in tokens):
+    labels = np.array(tokens, dtype=np.int64)
+    if len(labels) and not 0 <= labels.min() <= labels.max() < vocabulary_size:
         raise ValueError(f"tokens must be 0 to {vocabulary_size - 1} without the blank {blank}")
-    states = np.full(2 * len(tokens) + 1, blank, dtype=np.int64)
-    states[1::2] = tokens
+    if (labels == blank).any():
+        raise ValueError(f"tokens must be 0 to {vocabulary_size - 1} without the blank {blank}")
     _check_lengths(num_frames, tokens)
     check_normalised(scores.max())
-    path, log_prob = _viterbi(scores, states, blank)
+    spans, log_prob = aligned(scores, labels, blank)
     if np.isnan(scores).any() or log_prob == -np.inf:
         raise DataError(
             f"no alignment of the {len(tokens)} tokens has a probability above zero: the model "
             "diverged, or its input is damaged"
         )
-    return Alignment(_spans(path, states, scores), float(log_prob))
+    return Alignment(spans, log_prob)
+
+
+def aligned(
+    scores: NDArray[np.floating[Any]], tokens: NDArray[np.integer[Any]], blank: int
+) -> tuple[tuple[TokenSpan, ...], float]:
+    """As `align`, for tokens that are known to fit: only the size of the table is checked.
+
+    Raises:
+        DataError: too long to align.
+    """
+    _check_size(len(scores), len(tokens))
+    if len(scores) == 0:
+        return (), 0.0
+    starts, ends, best, log_prob = _token_frames(scores, tokens, blank)
+    confidences = np.exp(np.minimum(best, 0.0)).tolist()
+    spans = zip(tokens.tolist(), starts.tolist(), ends.tolist(), confidences, strict=True)
+    return tuple(map(TokenSpan._make, spans)), float(log_prob)
 
 
 def _check_lengths(num_frames: int, tokens: Sequence[int]) -> None:
@@ -72,29 +91,36 @@ def _check_lengths(num_frames: int, tokens: Sequence[int]) -> None:
             f"{num_frames} frames for {len(tokens)} tokens: an alignment needs at least {needed} "
             "(one per token and one between equal neighbours). Is it the text of this sound?"
         )
-    if num_frames * (2 * len(tokens) + 1) > MAX_CELLS:
+
+
+def _check_size(num_frames: int, num_tokens: int) -> None:
+    if num_frames * (2 * num_tokens + 1) > MAX_CELLS:
         raise DataError(
-            f"{num_frames} frames with {len(tokens)} tokens are too long to align at once; cut the "
+            f"{num_frames} frames with {num_tokens} tokens are too long to align at once; cut the "
             "recording into parts"
         )
 
 
-def _spans(
-    path: NDArray[np.int64], states: NDArray[np.int64], scores: NDArray[np.float64]
-) -> tuple[TokenSpan, ...]:
-    """The tokens of a path of states; odd states are tokens, each with frames of its own."""
-    starts = np.flatnonzero(np.diff(path, prepend=-1))
-    ends = np.append(starts[1:], len(path))
-    values = scores[np.arange(len(path)), states[path]]
-    confidences = np.exp(np.minimum(np.maximum.reduceat(values, starts), 0.0))
-    return tuple(
-        TokenSpan(int(states[path[start]]), int(start), int(end), float(confidence))
-        for start, end, confidence in zip(starts, ends, confidences, strict=True)
-        if path[start] % 2 == 1
-    )
+@compiled
+def _token_frames(scores, tokens, blank):  # type: ignore[no-untyped-def]
+    """First frame, end frame and best log-probability (U,) of each token, and that of the path."""
+    states = np.full(2 * len(tokens) + 1, blank, np.int64)
+    states[1::2] = tokens
+    path, log_prob = _viterbi(scores, states, blank)
+    starts = np.full(len(tokens), -1, np.int64)
+    ends = np.zeros(len(tokens), np.int64)
+    best = np.full(len(tokens), -np.inf)
+    for t in range(len(path)):
+        if path[t] % 2 == 1:
+            token = path[t] // 2
+            if starts[token] < 0:
+                starts[token] = t
+            ends[token] = t + 1
+            best[token] = max(best[token], scores[t, states[path[t]]])
+    return starts, ends, best, log_prob
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _viterbi(scores, states, blank):  # type: ignore[no-untyped-def]
     """The best path (T,) of indices into `states` (S,), and its log-probability.
 

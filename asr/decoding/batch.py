@@ -1,36 +1,107 @@
 """A trained network over many utterances: audio read ahead, similar lengths together."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from asr.data.batching import AudioReader, Waveform, collate, group_by_length
 from asr.data.loading import load_ahead
 from asr.data.manifest import Utterance
-from asr.data.tokenizer import Tokenizer
 from asr.decoding.greedy import greedy
-from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.hypothesis import Hypothesis, Spelling
 from asr.errors import AudioError
 from asr.models.ctc import CTCModel
 
 NUM_WORKERS = 2
 
 
-def recognize(
+class Decoder(Protocol):
+    """Scores to hypotheses: `GreedyDecoder`, or `beam.BeamSearch`."""
+
+    def decode_nbest(
+        self,
+        log_probs: Any,
+        lengths: Any = None,
+        *,
+        nbest: int = 10,
+        frame_seconds: float = 1.0,
+        durations: Sequence[float] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """The best hypotheses of each utterance, the best first; at least one.
+
+        Args:
+            log_probs: (B, T, V) from `log_softmax`.
+            lengths: (B,) frames.
+            nbest: most hypotheses of an utterance.
+            frame_seconds: time from one frame to the next.
+            durations: seconds of each utterance, which no word's time exceeds.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class GreedyDecoder:
+    """Best-path decoding, which has one hypothesis for an utterance; `spelling` joins tokens."""
+
+    spelling: Spelling
+
+    def decode_nbest(
+        self,
+        log_probs: Any,
+        lengths: Any = None,
+        *,
+        nbest: int = 1,
+        frame_seconds: float = 1.0,
+        durations: Sequence[float] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """As `Decoder`; arguments and errors as for `greedy`."""
+        best = greedy(
+            log_probs, lengths, self.spelling, frame_seconds=frame_seconds, durations=durations
+        )
+        return [[hypothesis] for hypothesis in best]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """What the network says of some utterances.
+
+    Attributes:
+        utterances: those whose audio could be read.
+        log_probs: (B, T, V) on the device of the network.
+        lengths: (B,) frames.
+        durations: seconds of each.
+        failures: the others, and why not.
+    """
+
+    utterances: Sequence[Utterance]
+    log_probs: Tensor
+    lengths: Tensor
+    durations: Sequence[float]
+    failures: Sequence[tuple[Utterance, AudioError]]
+
+    def by_id(self) -> dict[str, NDArray[np.float32]]:
+        """The log-probabilities (T, V) of each utterance, without padding."""
+        arrays = self.log_probs.float().cpu().numpy()
+        frames = self.lengths.tolist()
+        return {u.id: arrays[i, : frames[i]].copy() for i, u in enumerate(self.utterances)}
+
+
+def score_utterances(
     model: CTCModel,
-    tokenizer: Tokenizer,
     utterances: Sequence[Utterance],
     *,
     reader: AudioReader,
     device: torch.device,
     batch_seconds: float,
-) -> Iterator[tuple[Utterance, Hypothesis | AudioError]]:
-    """The hypothesis of every utterance, or why its audio cannot be used; longest first.
+) -> Iterator[ScoredBatch]:
+    """The log-probabilities of all utterances in batches, the longest first.
 
     Args:
         model: in evaluation mode, on `device`.
-        tokenizer: of the model.
         utterances: in any order.
         reader: at the sample rate of the model.
         device: where to compute.
@@ -44,32 +115,80 @@ def recognize(
 
     for loaded in load_ahead(batches, load, NUM_WORKERS):
         readable = [(u, audio) for u, audio in loaded if isinstance(audio, np.ndarray)]
-        for utterance, audio in loaded:
-            if isinstance(audio, AudioError):
-                yield utterance, audio
-        waveforms = [audio for _, audio in readable]
-        hypotheses = decode_batch(model, tokenizer, waveforms, device)
-        for (utterance, _), hypothesis in zip(readable, hypotheses, strict=True):
-            yield utterance, hypothesis
+        failures = [(u, audio) for u, audio in loaded if isinstance(audio, AudioError)]
+        log_probs, lengths, seconds = _score(model, [audio for _, audio in readable], device)
+        yield ScoredBatch([u for u, _ in readable], log_probs, lengths, seconds, failures)
+
+
+def recognize(
+    model: CTCModel,
+    decoder: Decoder,
+    utterances: Sequence[Utterance],
+    *,
+    reader: AudioReader,
+    device: torch.device,
+    batch_seconds: float,
+    nbest: int = 1,
+) -> Iterator[tuple[Utterance, list[Hypothesis] | AudioError]]:
+    """The best hypotheses of every utterance, or why its audio cannot be used; longest first.
+
+    Arguments as for `score_utterances`.
+    """
+    for batch in score_utterances(
+        model, utterances, reader=reader, device=device, batch_seconds=batch_seconds
+    ):
+        yield from batch.failures
+        found = decode_scored(decoder, batch, model.frontend.frame_seconds, nbest=nbest)
+        yield from zip(batch.utterances, found, strict=True)
+
+
+def decode_scored(
+    decoder: Decoder, batch: ScoredBatch, frame_seconds: float, *, nbest: int = 1
+) -> list[list[Hypothesis]]:
+    """The best hypotheses of each utterance of a batch."""
+    if not batch.utterances:
+        return []
+    return decoder.decode_nbest(
+        batch.log_probs,
+        batch.lengths,
+        nbest=nbest,
+        frame_seconds=frame_seconds,
+        durations=batch.durations,
+    )
 
 
 def decode_batch(
-    model: CTCModel, tokenizer: Tokenizer, waveforms: Sequence[Waveform], device: torch.device
-) -> list[Hypothesis]:
-    """The hypotheses of B waveforms (samples,) float32 at the model's sample rate."""
+    model: CTCModel,
+    decoder: Decoder,
+    waveforms: Sequence[Waveform],
+    device: torch.device,
+    *,
+    nbest: int = 1,
+) -> list[list[Hypothesis]]:
+    """The best hypotheses of B waveforms (samples,) float32 at the model's sample rate."""
     if not waveforms:
         return []
+    log_probs, lengths, durations = _score(model, waveforms, device)
+    return decoder.decode_nbest(
+        log_probs,
+        lengths,
+        nbest=nbest,
+        frame_seconds=model.frontend.frame_seconds,
+        durations=durations,
+    )
+
+
+def _score(
+    model: CTCModel, waveforms: Sequence[Waveform], device: torch.device
+) -> tuple[Tensor, Tensor, list[float]]:
+    """Log-probabilities (B, T, V), frames (B,) and seconds of waveforms."""
+    if not waveforms:
+        return torch.zeros(0, 0, 0), torch.zeros(0, dtype=torch.int64), []
     batch = collate([""] * len(waveforms), waveforms, [()] * len(waveforms)).to(device)
     with torch.inference_mode():
         log_probs, lengths = model(batch.waveforms, batch.waveform_lengths)
     rate = model.frontend.sample_rate
-    return greedy(
-        log_probs,
-        lengths,
-        tokenizer,
-        frame_seconds=model.frontend.frame_seconds,
-        durations=[len(waveform) / rate for waveform in waveforms],
-    )
+    return log_probs, lengths, [len(waveform) / rate for waveform in waveforms]
 
 
 def _read(reader: AudioReader, utterance: Utterance) -> Waveform | AudioError:

@@ -12,13 +12,12 @@ So confidences lie in 0 to 1, and raising the posterior of a token never lowers 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 ROUNDING = 1e-3  # how far above 0 the largest of normalised log-probabilities may come out
 
 
-@dataclass(frozen=True, slots=True)
-class TokenSpan:
+class TokenSpan(NamedTuple):
     """A token and the frames, `start_frame` to before `end_frame`, that it was found in."""
 
     token: int
@@ -36,6 +35,15 @@ class Word:
     end: float
     confidence: float
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "word": self.word,
+            "start": round(self.start, 3),
+            "end": round(self.end, 3),
+            "confidence": round(self.confidence, 4),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -46,12 +54,24 @@ class Hypothesis:
         log_prob: what the decoder maximised, in nats.
         text: the words with one space between two.
         words: in the order of their times.
+        acoustic_log_prob: of the tokens (greedy decoding: of the best path), without what a
+            language model, bonuses and hot words add.
+        lm_log_prob: of the text by the language model, before its weight; None: there is none.
     """
 
     tokens: tuple[int, ...]
     log_prob: float
     text: str
     words: tuple[Word, ...]
+    acoustic_log_prob: float
+    lm_log_prob: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: an entry of an n-best list."""
+        scores = {"score": round(self.log_prob, 4), "acoustic": round(self.acoustic_log_prob, 4)}
+        if self.lm_log_prob is not None:
+            scores["lm"] = round(self.lm_log_prob, 4)
+        return {"text": self.text, **scores, "words": [word.as_dict() for word in self.words]}
 
 
 class SpelledWord(Protocol):
@@ -72,6 +92,18 @@ class Spelling(Protocol):
         """The words that `tokens` (without blanks) spell, in order."""
 
 
+def ctm_lines(name: str, words: Sequence[Word]) -> list[str]:
+    """Words as lines of NIST's CTM: name, channel, start, seconds, word, confidence.
+
+    White space in a name would end it, so it becomes `_`.
+    """
+    plain = "_".join(name.split()) or "_"
+    return [
+        f"{plain} 1 {word.start:.3f} {word.end - word.start:.3f} {word.word} {word.confidence:.4f}"
+        for word in words
+    ]
+
+
 def check_normalised(largest: float) -> None:
     """Return when `largest` can be the largest of normalised log-probabilities; NaN can.
 
@@ -89,11 +121,15 @@ def hypothesis_of(
     *,
     frame_seconds: float,
     duration: float | None = None,
+    acoustic_log_prob: float | None = None,
+    lm_log_prob: float | None = None,
 ) -> Hypothesis:
     """The hypothesis whose tokens were found in `spans`; arguments as for `timed_words`."""
     words = timed_words(spans, spelling, frame_seconds=frame_seconds, duration=duration)
     tokens = tuple(span.token for span in spans)
-    return Hypothesis(tokens, log_prob, " ".join(word.word for word in words), words)
+    text = " ".join(word.word for word in words)
+    acoustic = log_prob if acoustic_log_prob is None else acoustic_log_prob
+    return Hypothesis(tokens, log_prob, text, words, acoustic, lm_log_prob)
 
 
 def timed_words(

@@ -41,9 +41,11 @@ def test_no_time_lies_beyond_the_utterance() -> None:
 
 
 def test_nothing_said_is_an_empty_hypothesis() -> None:
-    assert hypothesis_of([], -1.5, TOKENIZER, frame_seconds=0.01) == Hypothesis((), -1.5, "", ())
+    assert hypothesis_of([], -1.5, TOKENIZER, frame_seconds=0.01) == Hypothesis(
+        (), -1.5, "", (), -1.5
+    )
     only_spaces = hypothesis_of(spans_of([SPACE]), -1.5, TOKENIZER, frame_seconds=0.01)
-    assert only_spaces == Hypothesis((SPACE,), -1.5, "", ())
+    assert only_spaces == Hypothesis((SPACE,), -1.5, "", (), -1.5)
 
 
 @settings(deadline=None)

@@ -1,0 +1,54 @@
+"""The decorators of compiled inner loops (numba), and a cache of theirs that is never stale.
+
+numba keeps compiled functions on disk and compiles one again when its own file changes, but not
+when a function that it calls changes in another file: it would go on with the old one inside. So
+what was compiled before any file that a function draws on was changed is deleted here.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core.dispatcher import Dispatcher
+
+_sources: dict[str, set[str]] = {}  # file → itself and the files whose compiled functions it uses
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function when it is first called; it runs without the interpreter's lock."""
+    return _fresh(njit(nogil=True, cache=True)(function), function)
+
+
+def compiled_loop(function: Callable[..., Any]) -> Any:
+    """Compile a function that makes no arrays, without counting references to those it is given.
+
+    A search hands some forty arrays from function to function, a million times a second. Counting
+    references to each of them atomically took twelve times as long as the search itself, and
+    threads that share a language model would wait for each other. Whoever calls from Python holds
+    the arrays meanwhile. A function that does make arrays must be `compiled`.
+    """
+    uncounted: dict[str, Any] = {"_nrt": False}  # numba's own functions use it; no stub lists it
+    return _fresh(njit(nogil=True, cache=True, **uncounted)(function), function)
+
+
+def _fresh(dispatcher: Any, function: Callable[..., Any]) -> Any:
+    """Delete what is kept of a function from before its sources were changed."""
+    changed = max(Path(file).stat().st_mtime for file in _sources_of(function))
+    folder = Path(dispatcher.stats.cache_path)
+    module = Path(function.__code__.co_filename).stem
+    for index in folder.glob(f"{module}.{function.__qualname__}-*.nbi"):
+        if index.stat().st_mtime < changed:
+            index.unlink(missing_ok=True)
+    return dispatcher
+
+
+def _sources_of(function: Callable[..., Any]) -> set[str]:
+    """The file of a function, and all whose compiled functions it or they import."""
+    file = function.__code__.co_filename
+    sources = _sources.setdefault(file, {file})
+    for value in function.__globals__.values():
+        if isinstance(value, Dispatcher):
+            other = value.py_func.__code__.co_filename
+            sources |= _sources.get(other, {other})
+    return sources

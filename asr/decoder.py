@@ -1,0 +1,245 @@
+"""Which search a user asks for: checked, reported, and built for a recogniser.
+
+Whatever is wrong or doubtful about a language model is said here, since a search with the wrong one
+runs without complaint and only makes more errors: its order, size and case, the share of the
+training text that it knows, and every option that would have no effect.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from asr.bundle import Bundle, Tuning
+from asr.decoding.batch import Decoder, GreedyDecoder
+from asr.decoding.beam import BeamLimits, BeamSearch
+from asr.decoding.fusion import SPACE_WORD, SPECIAL, Fusion
+from asr.decoding.hotwords import read_hotwords
+from asr.decoding.labels import Labels, labels_of
+from asr.decoding.lexicon import read_lexicon
+from asr.errors import ConfigError, DataError, shown
+from asr.lm.loading import load_lm
+from asr.lm.ngram import NgramModel
+from asr.storage import file_hash
+
+WARN_BELOW, REFUSE_BELOW = 0.95, 0.5  # of the running words of the training text
+MANY = 1000  # words looked at to tell the case of a model
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How to decode; with nothing set the best path is taken.
+
+    Attributes:
+        lm: a language model: ARPA, plain or gzip.
+        lexicon: a text file of the only words that may be said, one a line.
+        hotwords: a text file of words and phrases, each with a weight after a tab.
+        lm_weight: factor of the language model; None: as tuned for this recogniser, else 0.5.
+        word_bonus: nats for every word; None: as tuned, else 0.
+        unknown_penalty: nats, before the weight, for a word that the language model does not know.
+        lm_unit: what the words of the language model are; None: words.
+        fusion: how it counts; None: shallow.
+        beam_size: prefixes kept after a frame; None: 100.
+        beam_threshold, token_threshold: see `decoding.beam.BeamLimits`.
+    """
+
+    lm: Path | None = None
+    lexicon: Path | None = None
+    hotwords: Path | None = None
+    lm_weight: float | None = None
+    word_bonus: float | None = None
+    unknown_penalty: float | None = None
+    lm_unit: Literal["word", "token"] | None = None
+    fusion: Literal["shallow", "prior"] | None = None
+    beam_size: int | None = None
+    beam_threshold: float | None = None
+    token_threshold: float | None = None
+
+    def is_greedy(self) -> bool:
+        """Whether nothing asks for a search."""
+        return self == Decoding()
+
+
+def build_decoder(decoding: Decoding, bundle: Bundle, say: Say) -> Decoder:
+    """The decoder of a recogniser.
+
+    Args:
+        decoding: what was asked for.
+        bundle: the recogniser.
+        say: is given lines about the language model.
+
+    Raises:
+        ConfigError: an option that would have no effect, or is out of range.
+        DataError: a file that cannot be used, or a language model that does not fit.
+    """
+    if decoding.is_greedy():
+        return GreedyDecoder(bundle.tokenizer)
+    labels = labels_of(bundle.tokenizer.pieces, bundle.tokenizer.symbols)
+    return build_search(decoding, labels, say, vocabulary=bundle.vocabulary, tunings=bundle.tunings)
+
+
+def build_search(
+    decoding: Decoding,
+    labels: Labels,
+    say: Say,
+    *,
+    vocabulary: Mapping[str, int],
+    tunings: Sequence[Tuning] = (),
+) -> BeamSearch:
+    """The search over any labels; errors as for `build_decoder`.
+
+    Args:
+        decoding: what was asked for.
+        labels: of the model.
+        say: is given lines about the language model.
+        vocabulary: how often each word occurs in the training text; empty: not known.
+        tunings: weights that were tuned for these labels' recogniser.
+    """
+    check_effects(decoding)
+    lm = _load(decoding.lm) if decoding.lm is not None else None
+    lexicon = read_lexicon(decoding.lexicon) if decoding.lexicon is not None else None
+    hotwords = read_hotwords(decoding.hotwords) if decoding.hotwords is not None else []
+    tuned = _tuned(decoding, lm, tunings)
+    try:
+        fusion = _fusion(decoding, tuned)
+        limits = _limits(decoding)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if lm is not None:
+        for line in describe_lm(lm, fusion.unit, vocabulary):
+            say(line)
+        say(_weights_line(fusion, tuned))
+    return BeamSearch(
+        labels, lm=lm, lexicon=lexicon, hotwords=hotwords, fusion=fusion, limits=limits
+    )
+
+
+def check_effects(decoding: Decoding) -> None:
+    """Return when every option has an effect.
+
+    Raises:
+        ConfigError: one has none.
+    """
+    if decoding.lm is None:
+        for name in ("lm_weight", "unknown_penalty", "lm_unit", "fusion"):
+            if getattr(decoding, name) is not None:
+                raise ConfigError(f"{_flag(name)} has no effect without --lm")
+    if decoding.fusion == "prior" and decoding.lexicon is None:
+        raise ConfigError("--fusion prior needs --lexicon: it shares out the words of a dictionary")
+    if decoding.fusion == "prior" and decoding.lm_unit == "token":
+        raise ConfigError(
+            "--fusion prior turns words into labels; it has no use for --lm-unit token"
+        )
+    if decoding.lm_unit == "token" and decoding.unknown_penalty is not None:
+        raise ConfigError("--unknown-penalty has no effect with --lm-unit token")
+
+
+def describe_lm(
+    lm: NgramModel, unit: Literal["word", "token"], vocabulary: Mapping[str, int]
+) -> list[str]:
+    """Lines about a language model for a recogniser.
+
+    Raises:
+        DataError: it knows less than half of the training text.
+    """
+    sizes = " + ".join(f"{count:,}" for count in lm.counts)
+    kind = "words" if unit == "word" else "labels"
+    case = _case([w for w in lm.words if w not in SPECIAL][:MANY])
+    line = f"language model {shown(lm.source)}: {lm.order}-gram of {kind}, {sizes} n-grams, {case}"
+    if unit == "token" or not vocabulary:
+        return [line]
+    share = _share(lm, vocabulary, str)
+    line += f"; knows {share:.1%} of the training text"
+    if share >= WARN_BELOW:
+        return [line]
+    unknown = [word for word in vocabulary if word not in lm][:5]
+    missing = ", ".join(f"'{shown(word)}'" for word in unknown)
+    for name, change in (("upper", str.upper), ("lower", str.lower)):
+        if _share(lm, vocabulary, change) > max(0.5, share + 0.25):
+            raise DataError(
+                f"{shown(lm.source)}: knows {share:.1%} of the training text, but "
+                f"{_share(lm, vocabulary, change):.1%} of it in {name} case: model and recogniser "
+                f"differ in case. Make the model of text in the recogniser's case"
+            )
+    if share < REFUSE_BELOW:
+        raise DataError(
+            f"{shown(lm.source)}: knows only {share:.1%} of the training text (not {missing} …); "
+            "is it of another language, of labels (--lm-unit token), or of another spelling?"
+        )
+    return [line, f"warning: the language model does not know {missing} … of the training text"]
+
+
+def _share(lm: NgramModel, vocabulary: Mapping[str, int], change: Callable[[str], str]) -> float:
+    """The share of running words that a model knows."""
+    known = sum(count for word, count in vocabulary.items() if change(word) in lm)
+    return known / max(1, sum(vocabulary.values()))
+
+
+def _case(words: Sequence[str]) -> str:
+    """How words are written."""
+    letters = [word for word in words if word.lower() != word.upper() and word != SPACE_WORD]
+    upper = sum(word == word.upper() for word in letters)
+    lower = sum(word == word.lower() for word in letters)
+    if not letters or max(upper, lower) < 0.9 * len(letters):
+        return "mixed case" if letters else "no letters"
+    return "upper case" if upper >= lower else "lower case"
+
+
+def _load(path: Path) -> NgramModel:
+    lm = load_lm(path)
+    if not isinstance(lm, NgramModel):
+        raise ConfigError(
+            f"{shown(path)}: a KenLM binary cannot list its n-grams, which the search needs; give "
+            "the ARPA file that it was made from"
+        )
+    return lm
+
+
+def _tuned(decoding: Decoding, lm: NgramModel | None, tunings: Sequence[Tuning]) -> Tuning | None:
+    """The weights that were tuned for this model, lexicon and way of fusion."""
+    if lm is None:
+        return None
+    lexicon = file_hash(decoding.lexicon) if decoding.lexicon is not None else ""
+    wanted = (lm.sha256(), lexicon, decoding.lm_unit or "word", decoding.fusion or "shallow")
+    for tuning in reversed(tunings):
+        if (tuning.lm_sha256, tuning.lexicon_sha256, tuning.unit, tuning.fusion) == wanted:
+            return tuning
+    return None
+
+
+def _fusion(decoding: Decoding, tuned: Tuning | None) -> Fusion:
+    defaults = Fusion()
+    weight = tuned.lm_weight if tuned else defaults.lm_weight
+    bonus = tuned.word_bonus if tuned else defaults.word_bonus
+    penalty = decoding.unknown_penalty
+    return Fusion(
+        lm_weight=weight if decoding.lm_weight is None else decoding.lm_weight,
+        word_bonus=bonus if decoding.word_bonus is None else decoding.word_bonus,
+        unknown_penalty=defaults.unknown_penalty if penalty is None else penalty,
+        unit=decoding.lm_unit or "word",
+        kind=decoding.fusion or "shallow",
+        by_length=decoding.fusion == "prior",
+    )
+
+
+def _limits(decoding: Decoding) -> BeamLimits:
+    given = {
+        name: getattr(decoding, name)
+        for name in ("beam_size", "beam_threshold", "token_threshold")
+        if getattr(decoding, name) is not None
+    }
+    return BeamLimits(**given)
+
+
+def _weights_line(fusion: Fusion, tuned: Tuning | None) -> str:
+    numbers = f"weight {fusion.lm_weight:g}, word bonus {fusion.word_bonus:g}"
+    if tuned is None:
+        return f"{numbers} (not tuned for this model: see asr tune)"
+    if (tuned.lm_weight, tuned.word_bonus) == (fusion.lm_weight, fusion.word_bonus):
+        return f"{numbers}, tuned on {shown(tuned.dev)}"
+    return f"{numbers} (tuned were {tuned.lm_weight:g} and {tuned.word_bonus:g})"
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,288 @@
+"""CTC prefix beam search, with language models, a dictionary and hot words; for any CTC model.
+
+    search = BeamSearch([" ", "A", "B", "<blank>"], lm=load_lm(Path("trigram.arpa")), blank=3)
+    hypotheses = search.decode(log_probs, lengths)
+
+A hypothesis maximises `ln Pr(labels | audio) + lm_weight ln Pr(words) + word_bonus |words|`. The
+compiled loop is in `beam_kernel`, what the language model adds in `prefix_score`.
+
+Reference: Graves & Jaitly, "Towards End-to-End Speech Recognition with Recurrent Neural Networks",
+ICML 2014, section 4; Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition
+using Bi-Directional Recurrent DNNs", 2014.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.alignment import aligned
+from asr.decoding.beam_kernel import ENTRIES, Pruning, Search, advance, begin
+from asr.decoding.beam_memory import allocate
+from asr.decoding.beam_results import Ranked, lm_log_prob, longest_whole, ranked
+from asr.decoding.fusion import Fusion, build_scorer
+from asr.decoding.hotwords import HotWord
+from asr.decoding.hypothesis import Hypothesis, check_normalised, hypothesis_of
+from asr.decoding.labelling import labelling_log_prob
+from asr.decoding.labels import Labels, read_labels
+from asr.errors import DataError, shown
+from asr.lm.ngram import NgramModel
+
+CHECKED_FRAMES = 16  # of an utterance, whose probabilities must sum to one
+NORMALISATION_TOLERANCE = 1e-2  # what half precision leaves of one
+Scores = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class BeamLimits:
+    """How much of the search space is looked at.
+
+    Attributes:
+        beam_size: most prefixes kept after a frame.
+        beam_threshold: a prefix this many nats worse than the best is dropped.
+        token_threshold: labels less probable than e to this do not extend a prefix, but the most
+            probable of a frame always does.
+        max_tokens: most labels of a frame that extend a prefix.
+    """
+
+    beam_size: int = 100
+    beam_threshold: float = 14.0
+    token_threshold: float = -7.0
+    max_tokens: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        if self.beam_size < 1:
+            raise ValueError(f"beam_size must be at least 1, got {self.beam_size}")
+        if not self.beam_threshold > 0:
+            raise ValueError(f"beam_threshold must be above 0, got {self.beam_threshold}")
+        if not self.token_threshold <= 0:
+            raise ValueError(f"token_threshold must be 0 or below, got {self.token_threshold}")
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}")
+
+
+class BeamSearch:
+    """A prefix beam search over the labels of one model.
+
+    Args:
+        labels: names of the model's outputs (see `labels.read_labels`), or `Labels`.
+        lm: a language model; its words are words or labels, as `fusion.unit` says.
+        lexicon: the only words that may be said; None: any.
+        hotwords: words and phrases that are more likely here.
+        blank: index of the blank; not for `Labels`, which have theirs.
+        fusion: how the language model counts.
+        limits: how wide the search is.
+
+    Raises:
+        DataError: words of the lexicon that the labels cannot spell, or a language model that
+            knows too few of the words.
+        ValueError: settings that do not fit together.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str] | Labels,
+        *,
+        lm: NgramModel | None = None,
+        lexicon: Sequence[str] | None = None,
+        hotwords: Sequence[HotWord] = (),
+        blank: int = 0,
+        fusion: Fusion | None = None,
+        limits: BeamLimits | None = None,
+    ) -> None:
+        self.labels = labels if isinstance(labels, Labels) else read_labels(labels, blank=blank)
+        self.fusion = fusion or Fusion()
+        self.limits = limits or BeamLimits()
+        self.lm = lm
+        self._start = lm.start() if lm is not None else 0
+        self._scorer = build_scorer(self.labels, lm, lexicon, hotwords, self.fusion)
+        self._memory: SimpleQueue[Search] = SimpleQueue()
+
+    def decode(
+        self, log_probs: Any, lengths: Any = None, *, frame_seconds: float = 1.0
+    ) -> list[Hypothesis]:
+        """The best hypothesis of each utterance; arguments and errors as for `decode_nbest`."""
+        every = self.decode_nbest(log_probs, lengths, nbest=1, frame_seconds=frame_seconds)
+        return [hypotheses[0] for hypotheses in every]
+
+    def decode_nbest(
+        self,
+        log_probs: Any,
+        lengths: Any = None,
+        *,
+        nbest: int = 10,
+        frame_seconds: float = 1.0,
+        durations: Sequence[float] | None = None,
+        num_threads: int = 0,
+    ) -> list[list[Hypothesis]]:
+        """The best hypotheses of each utterance, the best first; at least one.
+
+        Args:
+            log_probs: (B, T, V) array or tensor from `log_softmax`, natural logarithms; what lies
+                beyond the lengths is ignored.
+            lengths: (B,) frames; None: all of them.
+            nbest: most hypotheses of an utterance; their texts differ.
+            frame_seconds: time from one frame to the next; by default times are frames.
+            durations: seconds of each utterance, which no word's time exceeds.
+            num_threads: utterances searched at once; 0: one for each processor.
+
+        Raises:
+            DataError: NaN, or a frame in which nothing has a probability.
+            ValueError: shapes or lengths that do not fit together, or scores that are not
+                normalised log-probabilities.
+        """
+        if nbest < 1:
+            raise ValueError(f"nbest must be at least 1, got {nbest}")
+        utterances = self._checked(log_probs, lengths)
+        if durations is not None and len(durations) != len(utterances):
+            raise ValueError(f"{len(durations)} durations for {len(utterances)} utterances")
+
+        def one(scores: Scores, duration: float | None) -> list[Hypothesis]:
+            return self._hypotheses(scores, self._search(scores, nbest), frame_seconds, duration)
+
+        ends = [None] * len(utterances) if durations is None else durations
+        threads = min(num_threads or os.cpu_count() or 1, len(utterances))
+        if threads <= 1:
+            return list(map(one, utterances, ends))
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(one, utterances, ends))
+
+    def decode_each(
+        self, scores: Mapping[str, Scores], *, nbest: int = 1, frame_seconds: float = 1.0
+    ) -> Iterator[tuple[str, list[Hypothesis]]]:
+        """The best hypotheses of each of many utterances (T, V) by name, in their order.
+
+        Raises:
+            DataError: scores that are no normalised log-probabilities of the labels.
+        """
+
+        def one(item: tuple[str, Scores]) -> list[Hypothesis]:
+            name, array = item
+            try:
+                return self.decode_nbest(
+                    array[None], nbest=nbest, frame_seconds=frame_seconds, num_threads=1
+                )[0]
+            except (ValueError, DataError) as error:
+                raise DataError(f"utterance '{shown(name)}': {error}") from error
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            yield from zip(scores, pool.map(one, scores.items()), strict=True)
+
+    def _search(self, scores: Scores, nbest: int) -> Ranked:
+        limits = self.limits
+        pruning = Pruning(
+            limits.beam_size, limits.beam_threshold, limits.token_threshold, limits.max_tokens
+        )
+        search = self._borrowed(len(scores))
+        try:
+            begin(search, self._scorer, self._start)
+            advance(search, self._scorer, pruning, self.labels.blank, scores)
+            if search.sizes[ENTRIES] == 0:
+                raise DataError("a frame in which no label has a probability: the model diverged")
+            found = ranked(
+                search, self._scorer, self._start, nbest, by_length=self.fusion.by_length
+            )
+            return found if len(found.total) else self._whole_words(search, scores)
+        finally:
+            self._memory.put(search)
+
+    def _whole_words(self, search: Search, scores: Scores) -> Ranked:
+        """The best prefix without its unfinished word, where no prefix is a hypothesis."""
+        tokens, added = longest_whole(search, self._scorer)
+        acoustic = labelling_log_prob(scores, tokens, self.labels.blank)
+        begins = np.array([0, len(tokens)])
+        lm = float(lm_log_prob(self._scorer, self._start, tokens))
+        total = np.array([acoustic + added])
+        return Ranked(total, np.array([acoustic]), np.array([lm]), tokens, begins)
+
+    def _borrowed(self, num_frames: int) -> Search:
+        """Working memory for an utterance, from an earlier one if it is large enough."""
+        prior_states = len(self._scorer.lm.backoff_states) if self._scorer.weights.prior else 0
+        try:
+            search = self._memory.get_nowait()
+            if len(search.nodes) > num_frames * self.limits.beam_size:
+                return search
+        except Empty:
+            pass
+        return allocate(
+            num_frames,
+            self.limits.beam_size,
+            len(self.labels),
+            prior_shape=(prior_states, len(self._scorer.trie.word)),
+        )
+
+    def _hypotheses(
+        self, scores: Scores, found: Ranked, frame_seconds: float, duration: float | None
+    ) -> list[Hypothesis]:
+        """Words with times and confidences, from the best alignment of each labelling."""
+        hypotheses = []
+        for index in range(len(found.total)):
+            tokens = found.tokens[found.token_begin[index] : found.token_begin[index + 1]]
+            spans, _ = aligned(scores, tokens, self.labels.blank)
+            hypotheses.append(
+                hypothesis_of(
+                    spans,
+                    float(found.total[index]),
+                    self.labels,
+                    frame_seconds=frame_seconds,
+                    duration=duration,
+                    acoustic_log_prob=float(found.acoustic[index]),
+                    lm_log_prob=None if self.lm is None else float(found.lm[index]),
+                )
+            )
+        return hypotheses
+
+    def _checked(self, log_probs: Any, lengths: Any) -> list[Scores]:
+        """The scores (T, V) of each utterance, contiguous, in single or double precision."""
+        array = _as_array(log_probs)
+        if array.ndim != 3 or array.shape[2] != len(self.labels):
+            raise ValueError(
+                f"log_probs must be (B, T, {len(self.labels)}), one for each label, got "
+                f"{array.shape}"
+            )
+        batch, num_frames, _ = array.shape
+        given = [num_frames] * batch if lengths is None else _as_array(lengths).tolist()
+        if len(given) != batch or not all(0 <= length <= num_frames for length in given):
+            raise ValueError(f"lengths must be {batch} of 0 to {num_frames}, got {given}")
+        if array.dtype not in (np.float32, np.float64):
+            array = array.astype(np.float32)
+        utterances = [np.ascontiguousarray(array[index, :n]) for index, n in enumerate(given)]
+        for index, scores in enumerate(utterances):
+            _check_normalised(scores, index)
+        return utterances
+
+
+def _check_normalised(scores: Scores, index: int) -> None:
+    if len(scores) == 0:
+        return
+    largest = float(scores.max())
+    if np.isnan(largest):
+        raise DataError(
+            f"utterance {index} of the batch has NaN scores: the model diverged, or its input is "
+            "damaged"
+        )
+    check_normalised(largest)
+    some = scores[:: -(-len(scores) // CHECKED_FRAMES)].astype(np.float64)
+    sums = np.exp(some).sum(axis=1)
+    if np.abs(sums - 1).max() > NORMALISATION_TOLERANCE:
+        raise ValueError(
+            f"log_probs must be normalised: the probabilities of a frame sum to "
+            f"{sums[np.abs(sums - 1).argmax()]:.3g}; apply log_softmax"
+        )
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    """A NumPy array of an array, a tensor on any device, or a sequence."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = (
+            values.float().numpy()
+            if values.dtype.is_floating_point and values.element_size() < 4
+            else values.numpy()
+        )
+    return np.asarray(values)

@@ -1,0 +1,209 @@
+"""From the last beam to n-best lists: whole words, the end of the sentence, equal texts merged."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.compiled import compiled, compiled_loop
+from asr.decoding.beam_kernel import CURRENT, ENTRIES, NODES, Search, rank
+from asr.decoding.lexicon import ROOT, child_of
+from asr.decoding.prefix_score import NO_LM, NONE, TOKEN, Scorer, finish
+from asr.lm.ngram import score_word
+
+WORD_BREAK = 0  # stands between words where texts are compared; no code point of a text
+
+
+class Ranked(NamedTuple):
+    """The best hypotheses of an utterance, the best first.
+
+    Attributes:
+        total: what the search maximised, in nats.
+        acoustic: log-probability of the labels.
+        lm: log-probability of the words (or labels) and of the end, before its weight; 0: no model.
+        tokens: of all, one after another.
+        token_begin: (hypotheses + 1,) where those of each begin.
+    """
+
+    total: NDArray[np.float64]
+    acoustic: NDArray[np.float64]
+    lm: NDArray[np.float64]
+    tokens: NDArray[np.int32]
+    token_begin: NDArray[np.int64]
+
+
+def ranked(search: Search, scorer: Scorer, start: int, nbest: int, *, by_length: bool) -> Ranked:
+    """The `nbest` best texts; their probabilities are summed over label sequences of equal text.
+
+    Args:
+        search: after the last frame.
+        scorer: of the search.
+        start: state of the language model at the beginning.
+        nbest: most hypotheses.
+        by_length: rank by the score per label (Graves & Jaitly 2014).
+    """
+    return Ranked(*_ranked(search, scorer, start, nbest, by_length))
+
+
+def longest_whole(search: Search, scorer: Scorer) -> tuple[NDArray[np.int32], float]:
+    """The labels of the best prefix up to its last finished word, and what is added to them.
+
+    For the rare beam in which every prefix ends inside a word, which a dictionary does not allow.
+    """
+    tokens = np.empty(search.sizes[NODES], np.int32)
+    count, added = _longest_whole(search, scorer, tokens)
+    return tokens[:count][::-1].copy(), added
+
+
+@compiled
+def _ranked(search, scorer, start, nbest, by_length):  # type: ignore[no-untyped-def]
+    nodes, beam = search.nodes, search.beams[search.sizes[CURRENT]]
+    size = search.sizes[ENTRIES]
+    rank(search, beam)
+    total = np.full(size, -np.inf)
+    acoustic = np.full(size, -np.inf)
+    for slot in range(size):
+        added = finish(scorer, search.prior, nodes, beam[slot].node)
+        if not np.isnan(added):
+            mass = beam[slot].total + search.log_scale[0]
+            acoustic[slot] = mass
+            total[slot] = mass + added
+    _merge_equal_texts(search.nodes, scorer.labels, beam, total, acoustic)
+    ranks = total.copy()
+    if by_length:
+        for slot in range(size):
+            ranks[slot] = total[slot] / max(1, _depth(nodes, beam[slot].node))
+    order = np.argsort(-ranks, kind="mergesort")
+    count = 0
+    while count < min(nbest, size) and total[order[count]] > -np.inf:
+        count += 1
+    begins = np.zeros(count + 1, np.int64)
+    for at in range(count):
+        begins[at + 1] = begins[at] + _depth(nodes, beam[order[at]].node)
+    tokens = np.empty(begins[count], np.int32)
+    for at in range(count):
+        node, to = beam[order[at]].node, begins[at + 1]
+        while node != 0:
+            to -= 1
+            tokens[to] = nodes[node].token
+            node = nodes[node].parent
+    lm = np.empty(count)
+    for at in range(count):
+        lm[at] = lm_log_prob(scorer, start, tokens[begins[at] : begins[at + 1]])
+    return total[order[:count]], acoustic[order[:count]], lm, tokens, begins
+
+
+@compiled_loop
+def lm_log_prob(scorer, start, tokens):  # type: ignore[no-untyped-def]
+    """What the language model says of whole labels, words and end, without any weight."""
+    labels, weights = scorer.labels, scorer.weights
+    total, state, place = 0.0, np.int64(start), ROOT
+    if weights.unit == NO_LM:
+        return total
+    for token in tokens:
+        if weights.unit == TOKEN:
+            log_prob, state = score_word(scorer.lm, state, scorer.token_lm[token])
+            total += log_prob
+            continue
+        if labels.starts_word[token] and place != ROOT:
+            log_prob, state = _word_log_prob(scorer, state, place)
+            total += log_prob
+            place = ROOT
+        for at in range(labels.text_begin[token], labels.text_begin[token + 1]):
+            if place != NONE:
+                place = child_of(scorer.trie, place, labels.text[at])
+    if place != ROOT:
+        log_prob, state = _word_log_prob(scorer, state, place)
+        total += log_prob
+    log_prob, _ = score_word(scorer.lm, state, weights.eos)
+    return total + log_prob
+
+
+@compiled_loop
+def _word_log_prob(scorer, state, place):  # type: ignore[no-untyped-def]
+    word = NONE if place == NONE else scorer.trie.word[place]
+    known = scorer.weights.unknown_lm if word == NONE else scorer.word_lm[word]
+    return score_word(scorer.lm, state, known)
+
+
+@compiled_loop
+def _longest_whole(search, scorer, tokens):  # type: ignore[no-untyped-def]
+    """Fill `tokens` from the end; how many there are, and what is added."""
+    nodes, beam = search.nodes, search.beams[search.sizes[CURRENT]]
+    top, best = -np.inf, 0
+    for slot in range(search.sizes[ENTRIES]):
+        score = beam[slot].total + beam[slot].offset
+        if score > top:
+            top, best = score, slot
+    node = beam[best].node
+    added = finish(scorer, search.prior, nodes, node)
+    while np.isnan(added):
+        node = nodes[node].parent
+        added = finish(scorer, search.prior, nodes, node)
+    count = 0
+    while node != 0:
+        tokens[count] = nodes[node].token
+        count += 1
+        node = nodes[node].parent
+    return count, added
+
+
+@compiled_loop
+def _depth(nodes, node):  # type: ignore[no-untyped-def]
+    depth = 0
+    while node != 0:
+        depth += 1
+        node = nodes[node].parent
+    return depth
+
+
+@compiled
+def _merge_equal_texts(nodes, labels, beam, total, acoustic):  # type: ignore[no-untyped-def]
+    """Add to the best of each text what the others of that text have, and remove those."""
+    size = len(total)
+    keys = np.empty(size, np.uint64)
+    for slot in range(size):
+        keys[slot] = _text_key(nodes, labels, beam[slot].node)
+    order = np.argsort(keys, kind="mergesort")
+    first = 0
+    for at in range(1, size + 1):
+        if at < size and keys[order[at]] == keys[order[first]]:
+            continue
+        if at - first > 1:
+            _merge(order[first:at], total, acoustic)
+        first = at
+
+
+@compiled
+def _merge(slots, total, acoustic):  # type: ignore[no-untyped-def]
+    best = slots[0]
+    for slot in slots:
+        if total[slot] > total[best]:
+            best = slot
+    if total[best] == -np.inf:
+        return
+    for slot in slots:
+        if slot != best and total[slot] > -np.inf:
+            total[best] = np.logaddexp(total[best], total[slot])
+            acoustic[best] = np.logaddexp(acoustic[best], acoustic[slot])
+            total[slot] = -np.inf
+
+
+@compiled_loop
+def _text_key(nodes, labels, node):  # type: ignore[no-untyped-def]
+    """A 64-bit hash (FNV-1a) of the text of a prefix, read from its end."""
+    key = np.uint64(0xCBF29CE484222325)
+    prime = np.uint64(0x100000001B3)
+    seen = broken = False
+    while node != 0:
+        token = nodes[node].token
+        for at in range(labels.text_begin[token + 1] - 1, labels.text_begin[token] - 1, -1):
+            if broken:
+                key = (key ^ np.uint64(WORD_BREAK)) * prime
+                broken = False
+            key = (key ^ np.uint64(labels.text[at])) * prime
+            seen = True
+        if labels.starts_word[token] and seen:
+            broken = True
+        node = nodes[node].parent
+    return key

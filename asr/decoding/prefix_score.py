@@ -1,0 +1,253 @@
+"""What language model, word bonus and hot words add to a prefix, inside the compiled search.
+
+A prefix has finished words, whose score is certain, and perhaps an unfinished one. The unfinished
+word counts as the best that it can still become (`Scorer.look`), so that the opinion of a language
+model arrives before the word ends; when the word ends, its own score takes the place of that.
+
+`fusion="prior"` (Graves & Jaitly 2014; `papers`: the language model as a prior of characters)
+counts it as the logarithm of the share that the words below it have of all words after this
+history, each with its probability to the power of the weight. The shares of one history are a row
+of a table, worked out when a prefix first needs it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.compiled import compiled_loop
+from asr.decoding.labels import LabelArrays
+from asr.decoding.lexicon import ROOT, Trie, child_of
+from asr.lm.ngram import Automaton, score_word
+
+NONE = -1
+NO_LM, WORD, TOKEN = 0, 1, 2  # what the words of the language model are
+
+
+class Weights(NamedTuple):
+    """The numbers of a fusion, and its kind.
+
+    Attributes:
+        lm_weight: factor of the language model's log-probability.
+        unknown_cost: what an unknown word adds wherever it stands (bonus and weighted penalty).
+        unknown_look: what an unfinished unknown word counts as.
+        best_cost: the most that any word adds besides the language model's log-probability.
+        token_bonus: what each token adds where the language model's words are tokens.
+        unknown_lm, eos: words of the language model.
+        unit: NO_LM, WORD or TOKEN.
+        closed: only the words of the tree are allowed.
+        prior: whether unfinished words count by the shares of `Prior`.
+        hot: whether there are hot words.
+    """
+
+    lm_weight: float
+    unknown_cost: float
+    unknown_look: float
+    best_cost: float
+    token_bonus: float
+    unknown_lm: int
+    eos: int
+    unit: int
+    closed: bool
+    prior: bool
+    hot: bool
+
+
+class Scorer(NamedTuple):
+    """Everything about scoring that stays the same during a search.
+
+    Attributes:
+        labels, trie: of the model, and the words that are known.
+        look: (nodes of the trie,) what an unfinished word can still become.
+        lm: the language model.
+        hot: hot words and phrases as an automaton whose scores are their bonuses.
+        word_lm: (words,) the words of the trie for the language model.
+        word_cost: (words,) what each adds besides the language model's log-probability.
+        word_hot: (words,) the words of the trie for `hot`; 0: none.
+        token_lm: (V,) the labels for the language model, where its words are tokens.
+        weights: the numbers.
+    """
+
+    labels: LabelArrays
+    trie: Trie
+    look: NDArray[np.float64]
+    lm: Automaton
+    hot: Automaton
+    word_lm: NDArray[np.int32]
+    word_cost: NDArray[np.float64]
+    word_hot: NDArray[np.int32]
+    token_lm: NDArray[np.int32]
+    weights: Weights
+
+
+class Prior(NamedTuple):
+    """Logarithms of sums of weighted word probabilities below each node of the trie.
+
+    Attributes:
+        row_of: (states of the language model,) the row of a state, or -1.
+        state_of: (rows,) the state of a row, or -1.
+        table: (rows, nodes of the trie).
+        used: (1,) rows that were filled so far; the oldest is filled anew when all are.
+    """
+
+    row_of: NDArray[np.int32]
+    state_of: NDArray[np.int32]
+    table: NDArray[np.float64]
+    used: NDArray[np.int64]
+
+
+# A prefix that ever was in the beam; prefix 0 is the empty one. One cache line.
+#   parent, token: the prefix without its last label, and that label.
+#   child, sibling: first extension, and next extension of the same parent; -1: none.
+#   slot: where in the beam it is, or -1.
+#   place: of its unfinished word in the trie; 0: none begun, -1: outside.
+#   lm_state, hot_state: after its finished words (or tokens).
+#   scored: what language model, bonus and hot words add for these.
+#   offset: `scored` and what the unfinished word can still become.
+#   ended, ended_lm, ended_hot: `scored` and the states if its word ends here; NaN: not known yet.
+NODE = np.dtype(
+    [
+        *((name, np.float64) for name in ("scored", "offset", "ended")),
+        *((name, np.int32) for name in ("parent", "token", "child", "sibling", "slot")),
+        *((name, np.int32) for name in ("place", "lm_state", "hot_state")),
+        *((name, np.int32) for name in ("ended_lm", "ended_hot")),
+    ],
+    align=True,
+)
+
+
+@compiled_loop
+def close_word(scorer, prior, nodes, node):  # type: ignore[no-untyped-def]
+    """Fill `nodes.ended…[node]`, once; False when the word must not end here."""
+    weights = scorer.weights
+    place = nodes[node].place
+    word = scorer.trie.word[place] if place > ROOT else NONE
+    if weights.closed and word == NONE:
+        return False
+    if not np.isnan(nodes[node].ended):
+        return True
+    state = nodes[node].lm_state
+    total = nodes[node].scored + (weights.unknown_cost if word == NONE else scorer.word_cost[word])
+    if weights.unit == WORD:
+        known = weights.unknown_lm if word == NONE else scorer.word_lm[word]
+        log_prob, after = score_word(scorer.lm, state, known)
+        total += weights.lm_weight * log_prob
+        if weights.prior:
+            total -= prior.table[prior_row(scorer, prior, state), ROOT]
+        state = after
+    nodes[node].ended_hot = nodes[node].hot_state
+    if weights.hot:
+        heard = 0 if word == NONE else scorer.word_hot[word]
+        bonus, hot_after = score_word(scorer.hot, nodes[node].hot_state, heard)
+        total += bonus
+        nodes[node].ended_hot = hot_after
+    nodes[node].ended = total
+    nodes[node].ended_lm = state
+    return True
+
+
+@compiled_loop
+def extend(scorer, prior, nodes, node, token):  # type: ignore[no-untyped-def]
+    """A prefix with one more label: whether it may be, scored, offset, place, LM and hot state."""
+    weights = scorer.weights
+    labels = scorer.labels
+    place, scored = nodes[node].place, nodes[node].scored
+    lm_state, hot_state = nodes[node].lm_state, nodes[node].hot_state
+    begin, end = labels.text_begin[token], labels.text_begin[token + 1]
+    if labels.starts_word[token]:
+        if place != ROOT:
+            if not close_word(scorer, prior, nodes, node):
+                return False, 0.0, 0.0, 0, 0, 0
+            scored = nodes[node].ended
+            lm_state, hot_state = nodes[node].ended_lm, nodes[node].ended_hot
+        elif weights.closed and begin == end:
+            return False, 0.0, 0.0, 0, 0, 0
+        place = ROOT
+    if weights.unit == TOKEN:
+        log_prob, lm_state = score_word(scorer.lm, lm_state, scorer.token_lm[token])
+        scored += weights.lm_weight * log_prob + weights.token_bonus
+    for at in range(begin, end):
+        if place == NONE:
+            break
+        place = child_of(scorer.trie, place, labels.text[at])
+    if place == NONE and weights.closed:
+        return False, 0.0, 0.0, 0, 0, 0
+    offset = scored + _look(scorer, prior, lm_state, place)
+    return True, scored, offset, place, lm_state, hot_state
+
+
+@compiled_loop
+def most_beyond(scorer, nodes, node):  # type: ignore[no-untyped-def]
+    """A bound on `offset` of a prefix with one more label that begins a word."""
+    ended = nodes[node].ended
+    if np.isnan(ended):  # not worked out yet: as if the language model were certain of the word
+        ended = nodes[node].scored + scorer.weights.best_cost
+    return max(nodes[node].offset, ended + scorer.look[ROOT])
+
+
+@compiled_loop
+def finish(scorer, prior, nodes, node):  # type: ignore[no-untyped-def]
+    """What is added to a prefix if the utterance ends here; NaN when it must not."""
+    weights = scorer.weights
+    total, state, hot_state = nodes[node].scored, nodes[node].lm_state, nodes[node].hot_state
+    if nodes[node].place != ROOT:
+        if not close_word(scorer, prior, nodes, node):
+            return np.nan
+        total, state = nodes[node].ended, nodes[node].ended_lm
+        hot_state = nodes[node].ended_hot
+    if weights.unit != NO_LM:
+        log_prob, _ = score_word(scorer.lm, state, weights.eos)
+        total += weights.lm_weight * log_prob
+    if weights.hot:  # what an unfinished phrase was given is taken back
+        bonus, _ = score_word(scorer.hot, hot_state, 0)
+        total += bonus
+    return total
+
+
+@compiled_loop
+def _look(scorer, prior, lm_state, place):  # type: ignore[no-untyped-def]
+    """What an unfinished word at `place` counts as."""
+    if place == NONE:
+        return scorer.weights.unknown_look
+    if scorer.weights.prior:
+        if place == ROOT:
+            return 0.0
+        row = prior_row(scorer, prior, lm_state)
+        return prior.table[row, place] - prior.table[row, ROOT]
+    return scorer.look[place]
+
+
+@compiled_loop
+def prior_row(scorer, prior, state):  # type: ignore[no-untyped-def]
+    """The row of `prior.table` for a state of the language model, filled if need be."""
+    row = prior.row_of[state]
+    if row != NONE:
+        return row
+    row = prior.used[0] % len(prior.state_of)
+    prior.used[0] += 1
+    if prior.state_of[row] != NONE:
+        prior.row_of[prior.state_of[row]] = NONE
+    prior.state_of[row] = state
+    prior.row_of[state] = row
+    _fill(scorer, prior.table[row], state)
+    return row
+
+
+@compiled_loop
+def _fill(scorer, sums, state):  # type: ignore[no-untyped-def]
+    """`sums` (nodes,): for each node the log of the sum over the words at and below it."""
+    trie = scorer.trie
+    for node in range(len(sums) - 1, -1, -1):
+        total, best = 0.0, -np.inf
+        own = -np.inf
+        if trie.word[node] != NONE:
+            log_prob, _ = score_word(scorer.lm, state, scorer.word_lm[trie.word[node]])
+            own = scorer.weights.lm_weight * log_prob
+            best = own
+        for child in range(trie.child_begin[node], trie.child_begin[node + 1]):
+            best = max(best, sums[child])
+        if own > -np.inf:
+            total += np.exp(own - best)
+        for child in range(trie.child_begin[node], trie.child_begin[node + 1]):
+            total += np.exp(sums[child] - best)
+        sums[node] = best + np.log(total)

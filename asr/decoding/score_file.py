@@ -1,0 +1,78 @@
+"""Log-probabilities of any CTC model in a file: an array (T, V) for each utterance, in `.npz`."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.labels import Labels, read_labels
+from asr.errors import DataError, shown
+from asr.storage import write_atomically
+
+
+def read_scores(path: Path) -> dict[str, NDArray[np.floating[Any]]]:
+    """The arrays of a file by the ids of their utterances, in its order.
+
+    Raises:
+        DataError: no such file, not an `.npz` of arrays (T, V) of floats, or no array.
+    """
+    if not path.is_file():
+        raise DataError(f"{shown(path)}: no such file of scores (.npz, an array per utterance)")
+    try:
+        stored = np.load(path, allow_pickle=False)
+        arrays = {} if isinstance(stored, np.ndarray) else dict(stored.items())
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{shown(path)}: not an .npz file of arrays: {error}") from error
+    if isinstance(stored, np.ndarray):
+        raise DataError(f"{shown(path)}: one array; save an .npz with an array per utterance")
+    if not arrays:
+        raise DataError(f"{shown(path)}: has no arrays; save one (T, V) per utterance")
+    for name, array in arrays.items():
+        if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+            raise DataError(
+                f"{shown(path)}: array '{shown(name)}' must be (T, V) floats, got {array.shape} "
+                f"{array.dtype}"
+            )
+    return arrays
+
+
+def write_scores(path: Path, scores: Mapping[str, NDArray[np.floating[Any]]]) -> None:
+    """Write arrays (T, V) by the ids of their utterances.
+
+    Raises:
+        ResourceError: the disk is full or not writable.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in scores.items():
+            content = io.BytesIO()
+            np.save(content, array, allow_pickle=False)
+            archive.writestr(f"{name}.npy", content.getvalue())
+    write_atomically(path, buffer.getvalue())
+
+
+def read_label_file(path: Path, *, blank: int) -> Labels:
+    """The labels of a text file, one a line in the order of the model's outputs.
+
+    A line of one space is the space; see `labels.read_labels` for what names mean.
+
+    Raises:
+        DataError: no such file, not UTF-8, or names that cannot be labels.
+    """
+    try:
+        content = path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise DataError(f"{shown(path)}: no such file of labels, one a line") from error
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{shown(path)}: not UTF-8 at byte {error.start}; convert it") from error
+    names = [line.removesuffix("\r") for line in content.removesuffix("\n").split("\n")]
+    try:
+        return read_labels(names, blank=blank)
+    except ValueError as error:
+        raise DataError(f"{shown(path)}: {error}") from error

@@ -1,0 +1,1 @@
+"""TEXT → HOW PROBABLE: n-gram language models, read, scored, measured and estimated."""
