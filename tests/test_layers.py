@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 LADDER = [
     {"__main__"},
     {"cli"},
+    {"tuning"},
     {"experiment", "transcription", "evaluation"},
     {"recognizer"},
     {"building", "preparation", "decoder"},

@@ -1,13 +1,15 @@
-"""SpeechBrain's CTC training on our manifests, for as many minutes as ours took.
+"""SpeechBrain's CTC training on our manifests, for as much processor time as ours took.
 
-    .venv-peers/bin/python tools/bench_speechbrain.py data/an4 --minutes 30 [--pass-lengths]
+    .venv-peers/bin/python tools/bench_speechbrain.py data/an4 --cpu-minutes 45 [--pass-lengths]
 
 Runs in the environment of `constraints-peers.txt` and imports nothing of ours. The shape follows
 SpeechBrain's TIMIT CTC recipe (`Fbank`, `InputNormalization`, encoder, `Linear`, `ctc_loss`, a
-`Brain`), with the features, encoder size, batch size, optimiser and augmentation of recipes/an4:
-80 mels stacked by three, 3 x 256 bidirectional LSTM, 60 s of audio a batch, AdamW. As there, the
-encoder is given no lengths; `--pass-lengths` gives them, which packs the sequences and makes the
-output right for the shorter utterances. Prints one JSON line with throughput and error rates.
+`Brain`), with the features, encoder size, batch size, optimiser, schedule and augmentation of
+recipes/an4: 80 mels stacked by three, 3 x 320 bidirectional LSTM, 30 s of audio a batch, AdamW. As
+there, the encoder is given no lengths; `--pass-lengths` gives them, which packs the sequences and
+makes the output right for the shorter utterances. Time is that of the processor, with audio read
+in the same process, so that other programs on the machine do not count. Prints one JSON line with
+throughput and error rates.
 """
 
 import argparse
@@ -31,8 +33,8 @@ from speechbrain.nnet.RNN import LSTM
 from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.metric_stats import ErrorRateStats
 
-STACK, MELS, HIDDEN, LAYERS = 3, 80, 256, 3
-BATCH_SECONDS, LEARNING_RATE, WARMUP = 60.0, 3e-3, 0.1
+STACK, MELS, HIDDEN, LAYERS, DROPOUT = 3, 80, 320, 3, 0.3
+BATCH_SECONDS, LEARNING_RATE, WARMUP = 30.0, 2e-3, 0.1
 SYMBOLS = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-"
 
 
@@ -40,7 +42,7 @@ def main() -> None:
     """Train for the minutes given, score the test set, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path, help="folder of train.jsonl and test.jsonl")
-    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--cpu-minutes", type=float, default=45.0)
     parser.add_argument("--pass-lengths", action="store_true")
     arguments = parser.parse_args()
     torch.manual_seed(1)
@@ -48,21 +50,21 @@ def main() -> None:
         "features": Fbank(n_mels=MELS),
         "normalize": InputNormalization(norm_type="sentence"),
         "encoder": LSTM(
-            HIDDEN, input_size=MELS * STACK, num_layers=LAYERS, dropout=0.2, bidirectional=True
+            HIDDEN, input_size=MELS * STACK, num_layers=LAYERS, dropout=DROPOUT, bidirectional=True
         ),
         "output": Linear(input_size=2 * HIDDEN, n_neurons=len(SYMBOLS) + 1),
-        "masks": SpectrogramDrop(dim=1, drop_length_low=0, drop_length_high=20),
-        "bands": SpectrogramDrop(dim=2, drop_length_low=0, drop_length_high=12),
+        "masks": _two_drops(dim=1, longest=20),
+        "bands": _two_drops(dim=2, longest=12),
     }
     brain = Recogniser(
         modules,
         opt_class=lambda parameters: torch.optim.AdamW(parameters, LEARNING_RATE),
         run_opts={"device": "cpu", "noprogressbar": True},
     )
-    brain.minutes, brain.pass_lengths = arguments.minutes, arguments.pass_lengths
+    brain.minutes, brain.pass_lengths = arguments.cpu_minutes, arguments.pass_lengths
     brain.speed = SpeedPerturb(16000, speeds=[90, 100, 110])
     train = _dataset(arguments.data / "train.jsonl")
-    brain.begun = time.perf_counter()
+    brain.begun = time.process_time()
     brain.fit(range(10_000), train["data"], train_loader_kwargs=_loading(train, shuffle=True))
     brain.evaluate(
         _dataset(arguments.data / "test.jsonl")["data"], test_loader_kwargs={"batch_size": 8}
@@ -107,13 +109,13 @@ class Recogniser(sb.Brain):  # type: ignore[misc]
 
     def fit_batch(self, batch: Any) -> torch.Tensor:
         """One step at the learning rate of the clock; counts audio and time."""
-        begun = time.perf_counter()
+        begun = time.process_time()
         done = (begun - self.begun) / 60 / self.minutes
         for group in self.optimizer.param_groups:
             group["lr"] = LEARNING_RATE * _one_cycle(min(done, 1.0))
         loss: torch.Tensor = super().fit_batch(batch)
         self.audio_seconds += float(sum(batch.duration))
-        self.stepping_seconds += time.perf_counter() - begun
+        self.stepping_seconds += time.process_time() - begun
         return loss
 
     def on_stage_start(self, stage: Any, epoch: int | None = None) -> None:
@@ -122,7 +124,7 @@ class Recogniser(sb.Brain):  # type: ignore[misc]
             self.errors = ErrorRateStats()
 
     def _should_stop(self) -> bool:
-        return time.perf_counter() - self.begun > 60 * self.minutes
+        return time.process_time() - self.begun > 60 * self.minutes
 
     def _fit_train(self, train_set: Any, epoch: int, enable: bool) -> None:
         if not self._should_stop():
@@ -132,9 +134,15 @@ class Recogniser(sb.Brain):  # type: ignore[misc]
         """What is to be compared."""
         return {
             "test_wer": self.errors.summarize("error_rate"),
-            "audio_seconds_per_second": self.audio_seconds / self.stepping_seconds,
+            "audio_seconds_per_cpu_second": self.audio_seconds / self.stepping_seconds,
             "audio_seconds": self.audio_seconds,
         }
+
+
+def _two_drops(*, dim: int, longest: int) -> Any:
+    return SpectrogramDrop(
+        dim=dim, drop_length_low=0, drop_length_high=longest, drop_count_low=2, drop_count_high=2
+    )
 
 
 def _one_cycle(done: float) -> float:
@@ -176,7 +184,7 @@ def _loading(dataset: dict[str, Any], *, shuffle: bool) -> dict[str, Any]:
         lengths_list=dataset["durations"],
         shuffle=shuffle,
     )
-    return {"batch_sampler": sampler, "num_workers": 2}
+    return {"batch_sampler": sampler, "num_workers": 0}
 
 
 if __name__ == "__main__":

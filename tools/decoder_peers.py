@@ -1,7 +1,7 @@
 """The searches that `bench_decoder` compares, each as a function from scores to a text.
 
-Every search gets the same arrays, language model, words and weights, in its own units: `pyctcdecode`
-counts `unk_score_offset` in powers of ten, `flashlight-text` weighs logarithms to the base of ten.
+Every search gets the same arrays, language model, words and weights, in its own units: pyctcdecode
+counts `unk_score_offset` in powers of ten, flashlight-text weighs logarithms to the base of ten.
 flashlight's words end with a space, so its arrays have one more frame in which a space is certain:
 the last word ends there without cost, as the other searches let it.
 """
@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,11 @@ class Material:
     binary: Path
     lm_weight: float
     word_bonus: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels as `BeamSearch` takes them."""
+        return ("<blank>", *self.labels[1:])
 
     @property
     def num_frames(self) -> int:
@@ -116,9 +122,7 @@ def ours(
 ) -> Search:
     """The search of this toolkit; its hypothesis has words with times and confidences."""
     fusion = Fusion(material.lm_weight, material.word_bonus, unknown_penalty)
-    search = BeamSearch(
-        ("<blank>", *material.labels[1:]), lm=lm, lexicon=lexicon, fusion=fusion, limits=limits
-    )
+    search = BeamSearch(material.names, lm=lm, lexicon=lexicon, fusion=fusion, limits=limits)
     return lambda scores: search.decode(scores[None])[0].text
 
 
@@ -134,7 +138,7 @@ def pyctcdecode(
         prune_history: of hypotheses that the language model cannot tell apart from now on, keep
             the best only, as its `decode` does.
     """
-    from pyctcdecode import build_ctcdecoder
+    from pyctcdecode.decoder import build_ctcdecoder
 
     logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
     decoder = build_ctcdecoder(
@@ -146,8 +150,9 @@ def pyctcdecode(
     )
 
     def search(scores: Scores) -> str:
+        array: Any = scores  # its annotation fits no array
         beams = decoder.decode_beams(
-            scores,
+            array,
             beam_width=limits.beam_size,
             beam_prune_logp=-limits.beam_threshold,
             token_min_logp=limits.token_threshold,

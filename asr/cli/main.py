@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli import decode, evaluate, inspect, lm, prepare, train, transcribe
+from asr.cli import decode, evaluate, inspect, lm, prepare, train, transcribe, tune
 from asr.errors import AsrError, ResourceError, StoppedError
 from asr.version import __version__
 
@@ -24,6 +24,7 @@ app.command("train")(train.train_command)
 app.command("transcribe")(transcribe.transcribe_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("decode")(decode.decode_command)
+app.command("tune")(tune.tune_command)
 app.command("config")(inspect.config_command)
 app.command("info")(inspect.info_command)
 app.add_typer(lm.app, name="lm")

@@ -11,6 +11,7 @@ ICML 2014, section 4; Hannun et al., "First-Pass Large Vocabulary Continuous Spe
 using Bi-Directional Recurrent DNNs", 2014.
 """
 
+import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from asr.decoding.alignment import aligned
 from asr.decoding.beam_kernel import ENTRIES, Pruning, Search, advance, begin
 from asr.decoding.beam_memory import allocate
 from asr.decoding.beam_results import Ranked, lm_log_prob, longest_whole, ranked
-from asr.decoding.fusion import Fusion, build_scorer
+from asr.decoding.fusion import Fusion, gather, weigh
 from asr.decoding.hotwords import HotWord
 from asr.decoding.hypothesis import Hypothesis, check_normalised, hypothesis_of
 from asr.decoding.labelling import labelling_log_prob
@@ -100,8 +101,23 @@ class BeamSearch:
         self.limits = limits or BeamLimits()
         self.lm = lm
         self._start = lm.start() if lm is not None else 0
-        self._scorer = build_scorer(self.labels, lm, lexicon, hotwords, self.fusion)
+        self._knowledge = gather(self.labels, lm, lexicon, hotwords, self.fusion.unit)
+        self._scorer = weigh(self._knowledge, self.fusion)
         self._memory: SimpleQueue[Search] = SimpleQueue()
+
+    def with_fusion(self, fusion: Fusion) -> "BeamSearch":
+        """The same search with other weights; much quicker than a new one.
+
+        Raises:
+            ValueError: another unit.
+        """
+        if fusion.unit != self.fusion.unit:
+            raise ValueError(f"unit is {self.fusion.unit!r} here; another needs a new search")
+        other = copy.copy(self)
+        other.fusion = fusion
+        other._scorer = weigh(self._knowledge, fusion)
+        other._memory = SimpleQueue()
+        return other
 
     def decode(
         self, log_probs: Any, lengths: Any = None, *, frame_seconds: float = 1.0

@@ -53,44 +53,94 @@ class Fusion:
             )
 
 
-def build_scorer(
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """What a search knows, before any weight: its words and where they stand in each model.
+
+    Attributes:
+        lm: the language model.
+        labels: of the recogniser.
+        words: of the trie, by their number.
+        trie: their prefix tree.
+        closed: whether no other word may be said.
+        hot: the automaton of hot words.
+        word_lm: (words,) each for the language model; zeros where its words are none.
+        word_hot: (words,) each for `hot`.
+        token_lm: (V,) each label for the language model, where its words are labels.
+        unit: what the words of the language model are.
+    """
+
+    lm: NgramModel | None
+    labels: Labels
+    words: Sequence[str]
+    trie: Trie
+    closed: bool
+    hot: Automaton
+    word_lm: NDArray[np.int32]
+    word_hot: NDArray[np.int32]
+    token_lm: NDArray[np.int32]
+    unit: Literal["word", "token"]
+
+
+def gather(
     labels: Labels,
     lm: NgramModel | None,
     lexicon: Sequence[str] | None,
     hotwords: Sequence[HotWord],
-    fusion: Fusion,
-) -> Scorer:
-    """The arrays of a fusion; arguments as for `beam.BeamSearch`.
+    unit: Literal["word", "token"],
+) -> Knowledge:
+    """Bring the words of a language model, a lexicon and hot words together.
 
     Raises:
         DataError: words of the lexicon, or hot words, that the labels cannot spell; a language
             model none of whose words they can.
-        ValueError: a prior without a language model or lexicon.
     """
-    if fusion.kind == "prior" and (lm is None or lexicon is None):
-        raise ValueError("kind 'prior' needs a language model and a lexicon")
     hot_words = hot_vocabulary(hotwords)
     if lexicon is not None:
         check_spellable(lexicon, labels, "the lexicon")
     check_spellable(hot_words, labels, "the hot words")
-    vocabulary = _vocabulary(labels, lm, lexicon, hot_words, fusion)
-    trie = build_trie(vocabulary)
-    hot = hot_automaton(hotwords, hot_words)
+    words = _vocabulary(labels, lm, lexicon, hot_words, unit)
     hot_ids = {word: index + 1 for index, word in enumerate(hot_words)}
-    word_hot = np.array([hot_ids.get(word, NO_HOT_WORD) for word in vocabulary], dtype=np.int32)
-    word_lm, word_cost, unknown_cost = _costs(vocabulary, lm, hot_ids, fusion)
-    weights = _weights(lm, fusion, unknown_cost, closed=lexicon is not None, hot=bool(hot_words))
-    look, weights = _look(trie, lm, hot, weights, (word_lm, word_cost, word_hot))
+    word_hot = np.array([hot_ids.get(word, NO_HOT_WORD) for word in words], dtype=np.int32)
+    word_lm = np.zeros(len(words), np.int32)
+    if lm is not None and unit == "word":
+        word_lm = np.array(lm.word_ids(words), dtype=np.int32)
+    return Knowledge(
+        lm=lm,
+        labels=labels,
+        words=words,
+        trie=build_trie(words),
+        closed=lexicon is not None,
+        hot=hot_automaton(hotwords, hot_words),
+        word_lm=_frozen(word_lm),
+        word_hot=_frozen(word_hot),
+        token_lm=_token_words(labels, lm, unit),
+        unit=unit,
+    )
+
+
+def weigh(knowledge: Knowledge, fusion: Fusion) -> Scorer:
+    """The arrays of a search with the weights of a fusion, whose unit is that of `knowledge`.
+
+    Raises:
+        ValueError: a prior without a language model or lexicon.
+    """
+    lm = knowledge.lm
+    if fusion.kind == "prior" and (lm is None or not knowledge.closed):
+        raise ValueError("kind 'prior' needs a language model and a lexicon")
+    word_cost, unknown_cost = _costs(knowledge, fusion)
+    weights = _weights(knowledge, fusion, unknown_cost)
+    look, weights = _look(knowledge, weights, word_cost)
     return Scorer(
-        labels=labels.arrays,
-        trie=trie,
+        labels=knowledge.labels.arrays,
+        trie=knowledge.trie,
         look=look,
         lm=lm.automaton if lm is not None else hot_automaton([], []),
-        hot=hot,
-        word_lm=_frozen(word_lm),
+        hot=knowledge.hot,
+        word_lm=knowledge.word_lm,
         word_cost=_frozen(word_cost),
-        word_hot=_frozen(word_hot),
-        token_lm=_token_words(labels, lm, fusion),
+        word_hot=knowledge.word_hot,
+        token_lm=knowledge.token_lm,
         weights=weights,
     )
 
@@ -100,13 +150,13 @@ def _vocabulary(
     lm: NgramModel | None,
     lexicon: Sequence[str] | None,
     hot_words: Sequence[str],
-    fusion: Fusion,
+    unit: Literal["word", "token"],
 ) -> list[str]:
     """The words of the trie: those of the lexicon, else those of the model, and the hot ones."""
     known: list[str] = []
     if lexicon is not None:
         known = list(lexicon)
-    elif lm is not None and fusion.unit == "word":
+    elif lm is not None and unit == "word":
         ordinary = [word for word in lm.words if word not in SPECIAL]
         foreign = set(unspellable(ordinary, labels))
         known = [word for word in ordinary if word not in foreign]
@@ -118,25 +168,21 @@ def _vocabulary(
     return list({decomposed(word): word for word in (*known, *hot_words)}.values())
 
 
-def _costs(
-    vocabulary: Sequence[str], lm: NgramModel | None, hot: dict[str, int], fusion: Fusion
-) -> tuple[NDArray[np.int32], NDArray[np.float64], float]:
-    """Each word for the language model, what each costs besides, and what an unknown one costs."""
+def _costs(knowledge: Knowledge, fusion: Fusion) -> tuple[NDArray[np.float64], float]:
+    """What each word costs besides the language model's opinion, and what an unknown one does."""
+    lm = knowledge.lm
     bonus = fusion.word_bonus if lm is None or fusion.unit == "word" else 0.0
-    costs = np.full(len(vocabulary), bonus)
+    costs = np.full(len(knowledge.words), bonus)
     if lm is None or fusion.unit == "token":
-        return np.zeros(len(vocabulary), np.int32), costs, bonus
-    ids = lm.word_ids(vocabulary)
+        return costs, bonus
     penalty = fusion.lm_weight * fusion.unknown_penalty
-    ordinary = np.array([word not in hot for word in vocabulary], dtype=bool)
-    costs[(ids == lm.unk) & ordinary] -= penalty
-    return np.asarray(ids, dtype=np.int32), costs, bonus - penalty
+    costs[(knowledge.word_lm == lm.unk) & (knowledge.word_hot == NO_HOT_WORD)] -= penalty
+    return costs, bonus - penalty
 
 
-def _weights(
-    lm: NgramModel | None, fusion: Fusion, unknown_cost: float, *, closed: bool, hot: bool
-) -> Weights:
+def _weights(knowledge: Knowledge, fusion: Fusion, unknown_cost: float) -> Weights:
     """The numbers of a fusion; those about the best of all words are not known yet."""
+    lm = knowledge.lm
     unit = NO_LM if lm is None else WORD if fusion.unit == "word" else TOKEN
     return Weights(
         lm_weight=float(fusion.lm_weight),
@@ -147,46 +193,42 @@ def _weights(
         unknown_lm=lm.unk if lm is not None else 0,
         eos=lm.eos if lm is not None else 0,
         unit=unit,
-        closed=closed,
+        closed=knowledge.closed,
         prior=fusion.kind == "prior",
-        hot=hot,
+        hot=bool(knowledge.word_hot.any()),
     )
 
 
 def _look(
-    trie: Trie,
-    lm: NgramModel | None,
-    hot: Automaton,
-    weights: Weights,
-    words: tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]],
+    knowledge: Knowledge, weights: Weights, word_cost: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], Weights]:
     """What an unfinished word can still become, from scores without history; completed weights."""
-    word_lm, word_cost, word_hot = words
-    values = word_cost + hot.arc_log_probs[word_hot]
+    hot_bonuses = knowledge.hot.arc_log_probs
+    values = word_cost + hot_bonuses[knowledge.word_hot]
     unknown = weights.unknown_cost
-    if lm is not None and weights.unit == WORD:
-        alone = lm.automaton.arc_log_probs[: lm.automaton.arc_begin[1]].astype(np.float64)
-        values = values + weights.lm_weight * alone[word_lm]
-        unknown += weights.lm_weight * float(alone[lm.unk])
-    look = best_below(trie, values, -np.inf if weights.closed else unknown)
+    if knowledge.lm is not None and weights.unit == WORD:
+        automaton = knowledge.lm.automaton
+        alone = automaton.arc_log_probs[: automaton.arc_begin[1]].astype(np.float64)
+        values = values + weights.lm_weight * alone[knowledge.word_lm]
+        unknown += weights.lm_weight * float(alone[knowledge.lm.unk])
+    look = best_below(knowledge.trie, values, -np.inf if weights.closed else unknown)
     if weights.prior:
         look = np.zeros(len(look))
-    most_hot = float(hot.arc_log_probs.max(initial=0.0))
-    costs = [
-        *([] if weights.closed else [weights.unknown_cost]),
-        float(word_cost.max(initial=-1e30)),
-    ]
-    completed = weights._replace(unknown_look=unknown, best_cost=max(costs) + most_hot)
-    return _frozen(look), completed
+    costs = [] if weights.closed else [weights.unknown_cost]
+    best = max(*costs, float(word_cost.max(initial=-1e30)), -1e30)
+    most_hot = max(0.0, float(hot_bonuses.max(initial=0.0)))
+    return _frozen(look), weights._replace(unknown_look=unknown, best_cost=best + most_hot)
 
 
-def _token_words(labels: Labels, lm: NgramModel | None, fusion: Fusion) -> NDArray[np.int32]:
+def _token_words(
+    labels: Labels, lm: NgramModel | None, unit: Literal["word", "token"]
+) -> NDArray[np.int32]:
     """Each label for a language model of labels.
 
     Raises:
         DataError: the model knows hardly any label.
     """
-    if lm is None or fusion.unit == "word":
+    if lm is None or unit == "word":
         return _frozen(np.zeros(len(labels), np.int32))
     names = [
         SPACE_WORD if p and p.starts_word and not p.text else n

@@ -29,6 +29,7 @@ OLD_SECONDS = 3600.0  # after which nobody is still writing an unfinished entry
 
 log = logging.getLogger(__name__)
 _writing = threading.Lock()
+_map_file: Any = np.lib.format.open_memmap  # of numpy's format alone; untyped in some versions
 
 
 def cache_folder() -> Path:
@@ -55,7 +56,7 @@ def load_cached(path: Path, *, verify: bool) -> NgramModel | None:
             if file_hash(path) != model.digest:
                 log.info("%s: changed since it was kept in the cache; read again", shown(path))
                 return None
-    except (OSError, RuntimeError, ModelError, ValueError, TypeError, KeyError) as error:
+    except (OSError, RuntimeError, ModelError, ValueError, TypeError, LookupError) as error:
         log.info("%s: not usable, made again (%s)", shown(entry or path), error)
         return None
     return model
@@ -110,7 +111,7 @@ def _read_entry(entry: Path, source: Path) -> NgramModel:
     """The model of an entry.
 
     Raises:
-        ValueError, TypeError, KeyError, ModelError, OSError: it is damaged.
+        ValueError, TypeError, LookupError, ModelError, OSError: it is damaged.
     """
     description = read_json(entry / DESCRIPTION)
     counts = tuple(int(count) for count in description["counts"])
@@ -133,7 +134,7 @@ def _read_entry(entry: Path, source: Path) -> NgramModel:
 
 def _mapped(entry: Path, name: str, dtype: type[np.generic], length: int) -> NDArray[Any]:
     """An array of an entry, mapped into memory, as a plain array that cannot be written to."""
-    array = np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    array: NDArray[Any] = _map_file(entry / f"{name}.npy", mode="r")
     if array.dtype != dtype or array.shape != (length,):
         raise ValueError(f"{name} is {array.dtype} {array.shape}, not {length} numbers")
     return np.asarray(array)

@@ -207,4 +207,4 @@ def _tables(
 
 def _log10(values: NDArray[np.float64]) -> NDArray[np.float32]:
     with np.errstate(divide="ignore"):
-        return np.maximum(np.log10(values), LEAST_LOG10).clip(max=0.0).astype(np.float32)
+        return np.maximum(np.log10(values), LEAST_LOG10).astype(np.float32)

@@ -60,7 +60,7 @@ class StateBuilder:
     def add_unigrams(self, rows: Rows) -> None:
         """Take the words; they are the arcs of state 0 in the order of their rows."""
         num_words = self._counts[0]
-        self._arc_begin[1:] = num_words
+        self._arc_begin[1] = num_words
         self._arc_words[:num_words] = np.arange(num_words)
         self._log_probs[:num_words] = rows.log_probs
         self._backoffs[1 : 1 + len(rows.backoffs)] = rows.backoffs
@@ -79,11 +79,11 @@ class StateBuilder:
         order = rows.ngrams.shape[1]
         first_arc = sum(self._counts[: order - 1])
         first_state = 1 + sum(self._counts[: order - 2])
+        end_state = 1 + first_arc
         line = _place_rows(
             rows,
             _sorted_by_word(rows.ngrams[:, -1], self._counts[0]),
-            self._arc_begin[first_state:],
-            self._counts[order - 2],
+            self._arc_begin[first_state : end_state + 1],
             (first_state, first_arc),
             (
                 self._arc_words[first_arc:],
@@ -97,7 +97,7 @@ class StateBuilder:
         """The whole, when all orders are taken."""
         backoff_states, targets = _link(self._arcs, self._num_states, self._counts[0])
         _skip_idle_states(self._arc_begin, self._backoffs, backoff_states, targets)
-        return frozen(
+        return _frozen(
             Automaton(
                 self._arc_begin,
                 self._arc_words,
@@ -109,7 +109,7 @@ class StateBuilder:
         )
 
 
-def frozen(automaton: Automaton) -> Automaton:
+def _frozen(automaton: Automaton) -> Automaton:
     """The same arrays, which nobody may write to any more."""
     for array in automaton:
         array.setflags(write=False)
@@ -150,7 +150,7 @@ def _sorted_by_word(words, num_words):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _place_rows(rows, by_word, arc_begin, num_contexts, firsts, arcs):  # type: ignore[no-untyped-def]
+def _place_rows(rows, by_word, arc_begin, firsts, arcs):  # type: ignore[no-untyped-def]
     """Fill the arcs of one order, sorted by context and then by word; gives a doubled line, or -1.
 
     `firsts` are the first state that is a context here, and the first arc. `arcs` are their words,
@@ -165,7 +165,7 @@ def _place_rows(rows, by_word, arc_begin, num_contexts, firsts, arcs):  # type: 
     arc_begin[0] = first_arc
     for state in range(len(arc_begin) - 1):
         arc_begin[state + 1] += arc_begin[state]
-    free = arc_begin[:num_contexts] - first_arc
+    free = arc_begin - first_arc
     doubled = np.int64(-1)
     for row in by_word:
         context = rows.contexts[row] - first_state

@@ -1,11 +1,13 @@
-"""The cache of models: used when it is whole, made again when it is not, done without if need be."""
+"""The cache of models: used when whole, made again when not, done without where there is none."""
 
 import logging
 import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ SENTENCE = ["w0", "w1", "w0", "other"]
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cache, "SMALL_BYTES", 0)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # hundreds of entries
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "asr" / "lm"
 
@@ -294,26 +297,50 @@ def test_what_killed_processes_left_is_removed_when_it_is_old(path: Path, folder
     assert set(folder.iterdir()) == {entry, new, other}
 
 
-def write_again_and_again(path: Path, folder: str, times: int) -> list[str]:
-    """In a process of its own: write the entry many times; gives what was logged."""
-    os.environ["XDG_CACHE_HOME"] = folder
+def keep_again_and_again(path: Path, cache_home: Path, times: int) -> None:
+    """Write the same entry many times."""
+    os.environ["XDG_CACHE_HOME"] = str(cache_home)
     cache.SMALL_BYTES = 0
-    messages: list[str] = []
-    cache.log.addHandler(logging.Handler())
-    cache.log.warning = lambda *words: messages.append(str(words))  # type: ignore[method-assign]
     model = read_arpa(path)
     for _ in range(times):
         keep(model)
-    return messages
 
 
-def test_two_processes_write_the_same_entry(path: Path, folder: Path, tmp_path: Path) -> None:
-    arguments = (path, str(tmp_path / "cache"), 25)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context) as pool:
-        tasks = [pool.submit(write_again_and_again, *arguments) for _ in range(2)]
-        messages = [message for task in tasks for message in task.result()]
+def check_the_entry(path: Path, folder: Path) -> None:
     model = load_cached(path, verify=True)
     assert model is not None
     assert same(model, read_arpa(path))
-    assert len(messages) < 50
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_two_writers_of_the_same_entry(
+    path: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getpid", threading.get_ident)  # as if they were processes
+    monkeypatch.setattr(cache, "_writing", nullcontext())
+    with ThreadPoolExecutor(2) as pool:
+        for task in [
+            pool.submit(keep_again_and_again, path, tmp_path / "cache", 40) for _ in range(2)
+        ]:
+            task.result()
+    check_the_entry(path, folder)
+
+
+def test_two_threads_of_a_process(path: Path, folder: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        for task in [
+            pool.submit(keep_again_and_again, path, tmp_path / "cache", 20) for _ in range(2)
+        ]:
+            task.result()
+    check_the_entry(path, folder)
+
+
+@pytest.mark.soak
+def test_two_processes_write_the_same_entry(path: Path, folder: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        for task in [
+            pool.submit(keep_again_and_again, path, tmp_path / "cache", 300) for _ in range(2)
+        ]:
+            task.result()
+    check_the_entry(path, folder)

@@ -195,6 +195,7 @@ def test_vocabulary_keeps_the_rest_as_unlikely_as_the_unseen() -> None:
     sentences = random_sentences(10)
     limited = Lookup(estimate(sentences, vocabulary=["w0", "w1", "never"]))
     assert limited.words == {"<unk>", "</s>", "w0", "w1"}
+    assert limited.words == set(estimate(sentences, vocabulary=["w0 ", "\u200bw1"]).words) - {"<s>"}
     assert limited.probs["<unk>",] == min(limited.probs[word,] for word in limited.words)
 
 

@@ -107,13 +107,16 @@ def test_all_kinds_of_texts_are_equal(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_special_words_are_refused_where_they_stand(
     word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 4)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 7)
     monkeypatch.setattr(tokens, "_BLOCK_SENTENCES", 1)
-    path = write(tmp_path / "a.txt", f"A B\n\n{word}s\nC\u2003{word}\n")
-    with pytest.raises(DataError, match=f"a.txt:4: '{word}' stands in the text"):
+    path = write(tmp_path / "a.txt", f"A\nB\n\nC D\n{word}s\nE\u2003{word}\n")
+    with pytest.raises(DataError, match=f"a.txt:6: '{word}' stands in the text"):
         read_tokens([path], "word")
     with pytest.raises(DataError, match=f"sentence 2: '{word}' stands in the text"):
         read_tokens(["A", f"B {word}"], "character")
+    good = write(tmp_path / "good.txt", "A\n")
+    with pytest.raises(DataError, match=f"sentence 2: '{word}' stands in the text"):
+        read_tokens(["A", good, f"B {word}"], "word")
     entry = f'{{"audio_filepath": "a.wav", "duration": 1, "text": "{word}"}}'
     manifest = write(tmp_path / "a.jsonl", entry)
     with pytest.raises(DataError, match=f"a.jsonl: utterance 1: '{word}' stands in the text"):

@@ -1,0 +1,256 @@
+"""How much a language model should count, found on development data.
+
+The network runs once. The search then runs over its scores for a coarse grid of weights and
+bonuses, and for finer ones around the best. Of equally good points the one with fewer character
+errors wins, then the one nearer to the middle of what was searched.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.bundle import Tuning, add_tuning, read_bundle
+from asr.data.manifest import Utterance, read_manifest
+from asr.data.text import normalize_text, words
+from asr.decoder import Decoding, build_decoder
+from asr.decoding.beam import BeamSearch
+from asr.decoding.fusion import Fusion
+from asr.errors import ConfigError, DataError, shown
+from asr.evaluation import evaluate
+from asr.recognizer import Recognizer, load
+from asr.scoring.alignment import EditCounts, count_edits
+from asr.storage import file_hash, write_atomically
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
+REFINEMENTS = 2
+Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The error rates of one pair of weights."""
+
+    lm_weight: float
+    word_bonus: float
+    wer: float
+    cer: float
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What a search for weights found.
+
+    Attributes:
+        points: all that were tried, in their order.
+        best: the choice.
+        greedy_wer: of the best path, without a search.
+    """
+
+    points: tuple[Point, ...]
+    best: Point
+    greedy_wer: float
+
+    def table(self) -> str:
+        """WER in percent: a row for each weight, a column for each bonus, the choice marked."""
+        bonuses = sorted({point.word_bonus for point in self.points})
+        found = {(point.lm_weight, point.word_bonus): point for point in self.points}
+        lines = ["weight\\bonus" + "".join(f"{bonus:>9g}" for bonus in bonuses)]
+        for weight in sorted({point.lm_weight for point in self.points}):
+            row = [found.get((weight, bonus)) for bonus in bonuses]
+            lines.append(f"{weight:>12g}" + "".join(self._cell(point) for point in row))
+        return "\n".join(lines) + "\n"
+
+    def _cell(self, point: Point | None) -> str:
+        if point is None:
+            return " " * 9
+        return f"{100 * point.wer:>8.2f}" + ("*" if point == self.best else " ")
+
+
+def tune(
+    bundle: Path,
+    manifest: Path,
+    decoding: Decoding,
+    *,
+    device: str = "auto",
+    command: str = "",
+    say: Callable[[str], None] = print,
+    advance: Advance = lambda done, total: None,
+) -> Surface:
+    """Find the weights of a language model for a recogniser and store them in its bundle.
+
+    Args:
+        bundle: of the recogniser.
+        manifest: development data; never a test set.
+        decoding: the language model, lexicon, beam …; without weights.
+        device: where the network runs.
+        command: what the user typed.
+        say: is given lines for the user.
+        advance: called with (done, total) searches.
+
+    Raises:
+        ConfigError: no language model, weights that are given, or a manifest that is a test set.
+        DataError: a file that cannot be used.
+    """
+    _check(bundle, manifest, decoding)
+    recognizer = load(bundle, device=device)
+    search = build_decoder(decoding, read_bundle(bundle), say)
+    if not isinstance(search, BeamSearch):
+        raise ConfigError("asr tune needs --lm: there is nothing else to weigh")
+    references = {u.id: u for u in read_manifest(manifest)}
+    scores: dict[str, NDArray[np.float32]] = {}
+    greedy = evaluate(recognizer, manifest, scores=scores)
+    if greedy.failures:
+        raise DataError(
+            f"{len(greedy.failures)} recordings of {shown(manifest)} cannot be read, such as "
+            f"'{shown(next(iter(greedy.failures)))}'; mend or remove them"
+        )
+    trial = _Trials(search, scores, _references(references, recognizer), advance)
+    surface = Surface(*trial.run(), greedy.score.wer.rate)
+    add_tuning(bundle, _tuning(search, decoding, manifest, surface, command))
+    return surface
+
+
+def write_surface(surface: Surface, folder: Path) -> list[Path]:
+    """Write the table, and the picture where matplotlib is installed, into a folder.
+
+    Raises:
+        ResourceError: the disk is full or not writable.
+    """
+    table = folder / "surface.txt"
+    write_atomically(table, surface.table())
+    picture = _picture(surface)
+    if picture is None:
+        return [table]
+    write_atomically(folder / "surface.png", picture)
+    return [table, folder / "surface.png"]
+
+
+class _Trials:
+    """Error rates of weights over scores that were computed once."""
+
+    def __init__(
+        self,
+        search: BeamSearch,
+        scores: Mapping[str, NDArray[np.float32]],
+        references: Mapping[str, str],
+        advance: Advance,
+    ) -> None:
+        self._search, self._scores, self._references = search, scores, references
+        self._advance = advance
+        self._points: dict[tuple[float, float], Point] = {}
+        self._planned = len(WEIGHTS) * len(BONUSES) + 8 * REFINEMENTS
+
+    def run(self) -> tuple[tuple[Point, ...], Point]:
+        """All points, and the best."""
+        self._try_all(WEIGHTS, BONUSES)
+        weight_step, bonus_step = 0.25, 1.0
+        for _ in range(REFINEMENTS):
+            weight_step, bonus_step = weight_step / 2, bonus_step / 2
+            best = self._best()
+            weights = [best.lm_weight + step * weight_step for step in (-1, 0, 1)]
+            bonuses = [best.word_bonus + step * bonus_step for step in (-1, 0, 1)]
+            self._try_all([weight for weight in weights if weight >= 0], bonuses)
+        return tuple(self._points.values()), self._best()
+
+    def _try_all(self, weights: Sequence[float], bonuses: Sequence[float]) -> None:
+        for weight in weights:
+            for bonus in bonuses:
+                if (weight, bonus) not in self._points:
+                    self._points[weight, bonus] = self._point(weight, bonus)
+                    self._advance(len(self._points), max(self._planned, len(self._points)))
+
+    def _point(self, weight: float, bonus: float) -> Point:
+        fusion = replace(self._search.fusion, lm_weight=weight, word_bonus=bonus)
+        search = self._search.with_fusion(fusion)
+        in_words, in_characters = EditCounts(), EditCounts()
+        for name, found in search.decode_each(self._scores):
+            said, heard = self._references[name], found[0].text
+            in_words += count_edits(words(said), words(heard))
+            in_characters += count_edits(said, heard)
+        return Point(weight, bonus, _rate(in_words), _rate(in_characters))
+
+    def _best(self) -> Point:
+        weights = [point.lm_weight for point in self._points.values()]
+        middle = sum(weights) / len(weights)
+        return min(self._points.values(), key=lambda p: (p.wer, p.cer, abs(p.lm_weight - middle)))
+
+
+def _check(bundle: Path, manifest: Path, decoding: Decoding) -> None:
+    if decoding.lm is None:
+        raise ConfigError("asr tune needs --lm: there is nothing else to weigh")
+    if decoding.lm_weight is not None or decoding.word_bonus is not None:
+        raise ConfigError("--lm-weight and --word-bonus are what asr tune finds; leave them out")
+    test = read_bundle(bundle).recipe.data.test
+    same = test and Path(test).exists() and manifest.exists() and Path(test).samefile(manifest)
+    if same or manifest.stem == "test" or manifest.stem.startswith("test-"):
+        raise ConfigError(
+            f"{shown(manifest)}: is a test set; weights are tuned on development data, such as "
+            f"{shown(manifest.with_name('dev.jsonl'))}"
+        )
+
+
+def _references(utterances: Mapping[str, Utterance], recognizer: Recognizer) -> dict[str, str]:
+    case = recognizer.recipe.data.case
+    return {name: normalize_text(u.text, case) for name, u in utterances.items()}
+
+
+def _tuning(
+    search: BeamSearch, decoding: Decoding, manifest: Path, surface: Surface, command: str
+) -> Tuning:
+    if search.lm is None or decoding.lm is None:
+        raise ValueError("a search without a language model has no weights")
+    fusion: Fusion = search.fusion
+    return Tuning(
+        lm_sha256=search.lm.sha256(),
+        lm=decoding.lm.name,
+        lexicon_sha256=file_hash(decoding.lexicon) if decoding.lexicon is not None else "",
+        unit=fusion.unit,
+        fusion=fusion.kind,
+        lm_weight=surface.best.lm_weight,
+        word_bonus=surface.best.word_bonus,
+        beam_size=search.limits.beam_size,
+        dev=str(manifest),
+        dev_wer=surface.best.wer,
+        dev_wer_greedy=surface.greedy_wer,
+        command=command,
+    )
+
+
+def _rate(edits: EditCounts) -> float:
+    return edits.errors / max(1, edits.reference_length)
+
+
+def _picture(surface: Surface) -> bytes | None:
+    """The surface as a PNG; None where matplotlib is not installed."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    import io
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.add_subplot()
+    bonuses = [point.word_bonus for point in surface.points]
+    weights = [point.lm_weight for point in surface.points]
+    rates = [100 * point.wer for point in surface.points]
+    shading = axes.tricontourf(bonuses, weights, rates, levels=20, cmap="viridis_r")
+    axes.plot(bonuses, weights, ".", color="black", markersize=3)
+    best = surface.best
+    axes.plot([best.word_bonus], [best.lm_weight], "o", color="red", fillstyle="none", markersize=9)
+    axes.set_xlabel("word bonus (nats)")
+    axes.set_ylabel("language model weight")
+    axes.set_title(
+        f"{100 * best.wer:.2f} % WER at weight {best.lm_weight:g}, bonus {best.word_bonus:g} "
+        f"(greedy {100 * surface.greedy_wer:.2f} %)"
+    )
+    figure.colorbar(shading, label="WER (%)")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    return content.getvalue()
