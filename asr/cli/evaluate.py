@@ -75,7 +75,8 @@ def evaluate_command(
     with bar("transcribing") as advance:
         result = evaluate(recognizer, manifest, advance, nbest=nbest, scores=scores)
     if scores_file is not None and scores is not None:
-        write_scores(scores_file, scores)
+        ordered = (utterance.id for utterance in result.utterances)
+        write_scores(scores_file, {name: scores[name] for name in ordered if name in scores})
     print(result.report())
     if out is not None:
         write_results(result, out)

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from asr.cli import decode, evaluate, inspect, lm, prepare, train, transcribe, tune
+from asr.cli import (
+    combine,
+    decode,
+    evaluate,
+    inspect,
+    lm,
+    prepare,
+    rescore,
+    train,
+    transcribe,
+    tune,
+)
 from asr.errors import AsrError, ResourceError, StoppedError
 from asr.version import __version__
 
@@ -25,6 +36,8 @@ app.command("transcribe")(transcribe.transcribe_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("decode")(decode.decode_command)
 app.command("tune")(tune.tune_command)
+app.command("rescore")(rescore.rescore_command)
+app.command("combine")(combine.combine_command)
 app.command("config")(inspect.config_command)
 app.command("info")(inspect.info_command)
 app.add_typer(lm.app, name="lm")

@@ -21,9 +21,16 @@ Corpus = Annotated[
 Recipe = Annotated[Path, typer.Argument(help="A recipe folder or a .toml file.")]
 
 
+class _ToStderr(logging.Handler):
+    """Lines on whatever stderr is when they come."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
 def show_progress() -> None:
     """Let the package's log lines, such as the progress of a download, appear on stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ToStderr()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("asr")
     logger.handlers = [handler]

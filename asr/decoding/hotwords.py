@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.data.text import normalize_text, words
+from asr.data.text import normalize_text, read_lines, words
 from asr.errors import DataError, shown
 from asr.lm.ngram import Automaton
 
@@ -42,22 +42,15 @@ def read_hotwords(path: Path) -> list[HotWord]:
     """The hot words of a text file: a word or phrase a line, with a weight after a tab.
 
     Raises:
-        DataError: no such file, not UTF-8, a weight that is no finite number, or no hot word.
+        DataError: the file cannot be read, a weight that is no finite number, or no hot word.
     """
-    try:
-        content = path.read_bytes().decode("utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"{shown(path)}: no such file of hot words") from error
-    except OSError as error:
-        raise DataError(f"{shown(path)}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown(path)}: not UTF-8 at byte {error.start}; convert it") from error
     found = []
-    for number, line in enumerate(content.split("\n"), start=1):
+    for number, line in read_lines(path):
         phrase, tab, weight = line.partition("\t")
         if not words(normalize_text(phrase)):
             continue
-        found.append(HotWord(phrase, _weight(weight, f"{shown(path)}:{number}") if tab else 8.0))
+        value = _weight(weight, f"{shown(path)}:{number}") if tab else DEFAULT_WEIGHT
+        found.append(HotWord(phrase, value))
     if not found:
         raise DataError(f"{shown(path)}: has no hot words; write a word or phrase a line")
     return found

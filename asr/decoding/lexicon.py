@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, compiled_loop
-from asr.data.text import normalize_text, words
+from asr.data.text import normalize_text, read_lines, words
 from asr.decoding.labels import Labels, decomposed
 from asr.errors import DataError, shown
 
@@ -125,18 +125,10 @@ def read_lexicon(path: Path) -> list[str]:
     """The words of a text file, one a line, in the order of their first appearance.
 
     Raises:
-        DataError: no such file, not UTF-8, several words on a line, or no word at all.
+        DataError: the file cannot be read, several words on a line, or no word at all.
     """
-    try:
-        content = path.read_bytes().decode("utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"{shown(path)}: no such lexicon (a text file, one word a line)") from error
-    except OSError as error:
-        raise DataError(f"{shown(path)}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown(path)}: not UTF-8 at byte {error.start}; convert it") from error
     found: dict[str, None] = {}
-    for number, line in enumerate(content.split("\n"), start=1):
+    for number, line in read_lines(path):
         on_line = words(normalize_text(line))
         if len(on_line) > 1:
             raise DataError(

@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from asr.data.text import normalize_text, read_lines, words
-from asr.decoding.hypothesis import Hypothesis, Word
+from asr.decoding.hypothesis import Word
 from asr.errors import DataError, shown
 from asr.storage import write_atomically
 
-SCORE, ACOUSTIC, WORDS = "score", "acoustic", "words"
+SCORE, WORDS = "score", "words"
 NAMED = 5  # utterances that an error message names
 _KALDI_LINE = re.compile(r"[ \t]*(\S+)-([1-9][0-9]{0,5})(?:[ \t]+(.*))?")
 _WORD_KEYS = {"word", "start", "end", "confidence"}
@@ -61,21 +61,6 @@ class NbestList:
 
 class _Problem(Exception):  # noqa: N818 - gets its file and line before anybody sees it
     """What is wrong with one line."""
-
-
-def nbest_list(utterance: str, hypotheses: Sequence[Hypothesis]) -> NbestList:
-    """What a decoder found in an utterance, with its scores `score` and `acoustic`."""
-    return NbestList(
-        utterance,
-        tuple(
-            Candidate(
-                normalize_text(one.text),
-                {SCORE: one.log_prob, ACOUSTIC: one.acoustic_log_prob},
-                one.words,
-            )
-            for one in hypotheses
-        ),
-    )
 
 
 def score_names(lists: Sequence[NbestList]) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def with_lm(
     if known < MIN_KNOWN * counts.total():
         raise DataError(
             f"{shown(model.source)}: knows {known} of {counts.total()} {unit}s of the n-best "
-            "lists; is it of another case, or are its units others (--unit word or character)?"
+            "lists; is it of another case, or are its words others (--lm-unit word or character)?"
         )
     scores = {text: sum(model.score_sentence(_tokens(text, unit))) for text in sentences}
     return [
@@ -124,8 +124,8 @@ def with_costs(
         ConfigError: a name that is taken or cannot be one.
     """
     _check_new(lists, [name])
-    keys = {one.id: [f"{one.id}-{n + 1}" for n in range(len(one.candidates))] for one in lists}
-    every = {key: () for ranked in keys.values() for key in ranked}
+    keys = [[f"{one.id}-{n + 1}" for n in range(len(one.candidates))] for one in lists]
+    every = {key: () for ranked in keys for key in ranked}
     if missing := [key for key in every if key not in scores]:
         raise DataError(
             f"{source}: has no cost for {len(missing)} of {len(every)} candidates: "
@@ -136,7 +136,10 @@ def with_costs(
             f"{source}: {len(foreign)} of {len(scores)} costs are for no candidate of the n-best "
             f"lists: {listed(foreign)}. Are they of the same lists?"
         )
-    return [_extended(one, [{name: scores[key]} for key in keys[one.id]]) for one in lists]
+    return [
+        _extended(one, [{name: scores[key]} for key in ranked])
+        for one, ranked in zip(lists, keys, strict=True)
+    ]
 
 
 def rescore(lists: Sequence[NbestList], weights: Mapping[str, float]) -> list[NbestList]:
@@ -183,16 +186,21 @@ def word_errors(one: NbestList, reference: str) -> list[int]:
     return [count_edits(spoken, words(each.text)).errors for each in one.candidates]
 
 
-def check_references(lists: Sequence[NbestList], references: Mapping[str, str]) -> None:
-    """Return when the references are those of the lists.
+def check_references(
+    lists: Sequence[NbestList],
+    references: Mapping[str, str],
+    *,
+    lists_name: str = "the n-best lists",
+    name: str = "the references",
+) -> None:
+    """Return when the references are those of the lists; names are for messages.
 
     Raises:
         DataError: other utterances, or no word in common.
     """
-    ids = [one.id for one in lists]
-    check_same_utterances("the references", references, "the n-best lists", ids)
+    check_same_utterances(name, references, lists_name, [one.id for one in lists])
     spoken = {word for text in references.values() for word in words(normalize_text(text))}
-    check_common_words("the n-best lists", lists, "the references", spoken)
+    check_common_words(lists_name, lists, name, spoken)
 
 
 def check_common_words(

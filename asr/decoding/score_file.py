@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.data.text import read_lines
 from asr.decoding.labels import Labels, read_labels
 from asr.errors import DataError, shown
 from asr.storage import write_atomically
@@ -61,17 +62,9 @@ def read_label_file(path: Path, *, blank: int) -> Labels:
     A line of one space is the space; see `labels.read_labels` for what names mean.
 
     Raises:
-        DataError: no such file, not UTF-8, or names that cannot be labels.
+        DataError: the file cannot be read, or has names that cannot be labels.
     """
-    try:
-        content = path.read_bytes().decode("utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"{shown(path)}: no such file of labels, one a line") from error
-    except OSError as error:
-        raise DataError(f"{shown(path)}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown(path)}: not UTF-8 at byte {error.start}; convert it") from error
-    names = [line.removesuffix("\r") for line in content.removesuffix("\n").split("\n")]
+    names = [line for _, line in read_lines(path)]
     try:
         return read_labels(names, blank=blank)
     except ValueError as error:

@@ -24,6 +24,8 @@ def load_lm(path: Path, *, verify: bool = False) -> NgramModel | KenlmModel:
         ResourceError: the model does not fit into memory.
     """
     before = _version(path)
+    if before is None:
+        return read_arpa(path)  # which says what is wrong
     if _is_kenlm(path):
         return open_kenlm(path)
     model = load_cached(path, verify=verify)

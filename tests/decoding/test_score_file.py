@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr.decoding.score_file import read_label_file, read_scores, write_scores
+from asr.errors import DataError
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    scores = {
+        "a/b.wav": np.zeros((3, 2), np.float32),
+        "": np.ones((0, 2)),
+        "ü": np.full((1, 2), -1.5, np.float16),
+    }
+    write_scores(tmp_path / "x.npz", scores)
+    found = read_scores(tmp_path / "x.npz")
+    assert list(found) == list(scores)
+    for name, array in scores.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+
+
+def test_files_that_have_no_scores(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with pytest.raises(DataError, match=r"x.npz: no such file of scores"):
+        read_scores(path)
+    path.write_bytes(b"not a zip")
+    with pytest.raises(DataError, match=r"x.npz: not an .npz file of arrays"):
+        read_scores(path)
+    np.savez(path, a=np.zeros((2, 2), dtype=object))
+    with pytest.raises(DataError, match=r"not an .npz file of arrays: Object arrays cannot be"):
+        read_scores(path)
+    np.savez(path)
+    with pytest.raises(DataError, match="has no arrays"):
+        read_scores(path)
+    np.savez(path, utterance=np.zeros((1, 2, 2)))
+    with pytest.raises(
+        DataError, match=r"array 'utterance' must be \(T, V\) floats, got \(1, 2, 2\)"
+    ):
+        read_scores(path)
+    np.savez(path, utterance=np.zeros((2, 2), dtype=np.int64))
+    with pytest.raises(DataError, match=r"must be .* floats, got .* int64"):
+        read_scores(path)
+    np.save(tmp_path / "x.npy", np.zeros((2, 2)))
+    with pytest.raises(DataError, match=r"x.npy: one array; save an .npz"):
+        read_scores(tmp_path / "x.npy")
+
+
+def test_labels_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes(b"<blank>\r\n \r\nA\r\n")
+    assert read_label_file(path, blank=0).names == ("<blank>", " ", "A")
+    path.write_text("A\n\nB\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"labels.txt: label 1 is empty"):
+        read_label_file(path, blank=0)
+    with pytest.raises(DataError, match=r"labels.txt: blank must be 0 to 2, got 7"):
+        read_label_file(path, blank=7)
+    with pytest.raises(DataError, match=r"none.txt: cannot be read"):
+        read_label_file(tmp_path / "none.txt", blank=0)

@@ -1,0 +1,176 @@
+"""From what a user asks for to a search, and what is said of a language model on the way."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr.bundle import Bundle, Tuning, add_tuning, read_bundle
+from asr.data.manifest import read_manifest
+from asr.decoder import Decoding, build_decoder, build_search, describe_lm
+from asr.decoding.batch import GreedyDecoder
+from asr.decoding.beam import BeamSearch
+from asr.decoding.labels import read_labels
+from asr.errors import ConfigError, DataError
+from asr.lm.loading import load_lm
+from asr.lm.ngram import NgramModel
+from tests.decoding.made_lm import made_model
+
+LABELS = read_labels(["_", " ", "A", "B"])
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def made_arpa(folder: Path, words: list[str], order: int = 2) -> Path:
+    return made_model(np.random.default_rng(0), words, order).write(folder / "made.arpa")
+
+
+@pytest.fixture
+def arpa(tmp_path: Path) -> Path:
+    return made_arpa(tmp_path, ["A", "AB", "BA"])
+
+
+def searched(decoding: Decoding, **given: object) -> tuple[BeamSearch, list[str]]:
+    said: list[str] = []
+    arguments = {"vocabulary": {}, **given}
+    search = build_search(decoding, LABELS, said.append, **arguments)  # type: ignore[arg-type]
+    return search, said
+
+
+def test_nothing_asked_for_is_the_best_path(trained: Path) -> None:
+    bundle = read_bundle(trained / "run" / "best")
+    assert isinstance(build_decoder(Decoding(), bundle, print), GreedyDecoder)
+    assert isinstance(build_decoder(Decoding(beam_size=4), bundle, print), BeamSearch)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lm_weight": 1.0}, "--lm-weight has no effect without --lm"),
+        ({"unknown_penalty": 1.0}, "--unknown-penalty has no effect without --lm"),
+        ({"lm_unit": "token"}, "--lm-unit has no effect without --lm"),
+        ({"fusion": "prior"}, "--fusion has no effect without --lm"),
+        ({"lm": "x.arpa", "fusion": "prior"}, "--fusion prior needs --lexicon"),
+        (
+            {"lm": "x.arpa", "lexicon": "w.txt", "fusion": "prior", "lm_unit": "token"},
+            "it has no use for --lm-unit token",
+        ),
+        (
+            {"lm": "x.arpa", "lm_unit": "token", "unknown_penalty": 2.0},
+            "--unknown-penalty has no effect with --lm-unit token",
+        ),
+        ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
+        ({"beam_size": 2, "beam_threshold": 0.0}, "beam_threshold must be above 0"),
+        ({"beam_size": 2, "token_threshold": 1.0}, "token_threshold must be 0 or below"),
+        ({"beam_size": 2, "word_bonus": np.inf}, "word_bonus must be finite"),
+    ],
+)
+def test_options_without_effect_or_out_of_range(given: dict[str, object], message: str) -> None:
+    paths = {name: Path(str(given[name])) for name in ("lm", "lexicon") if name in given}
+    with pytest.raises(ConfigError, match=message):
+        searched(Decoding(**{**given, **paths}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lm_weight": -1.0}, "lm_weight must be 0 or more, got -1"),
+        ({"unknown_penalty": -1.0}, "unknown_penalty must be 0 or more, got -1"),
+    ],
+)
+def test_weights_out_of_range(arpa: Path, given: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        searched(Decoding(lm=arpa, **given))
+
+
+def test_the_language_model_is_described(arpa: Path) -> None:
+    _, said = searched(Decoding(lm=arpa), vocabulary={"A": 60, "BA": 39, "BB": 1})
+    assert "2-gram of words, 6 + " in said[0]
+    assert "upper case; knows 99.0% of the training text" in said[0]
+    assert said[1] == "weight 0.5, word bonus 0 (not tuned for this model: see asr tune)"
+
+
+def test_a_model_that_knows_too_little_warns_or_is_refused(arpa: Path) -> None:
+    _, said = searched(Decoding(lm=arpa), vocabulary={"A": 90, "BB": 10})
+    assert said[1] == "warning: the language model does not know 'BB' … of the training text"
+    with pytest.raises(DataError, match=r"knows only 40.0% of the training text \(not 'BB' …\)"):
+        searched(Decoding(lm=arpa), vocabulary={"BB": 60, "A": 40})
+
+
+def test_another_case_is_named(tmp_path: Path) -> None:
+    lm = load_lm(made_arpa(tmp_path, ["a", "ab", "ba"]))
+    assert isinstance(lm, NgramModel)
+    with pytest.raises(DataError, match=r"knows 0.0% .*, but 100.0% of it in lower case"):
+        describe_lm(lm, "word", {"A": 3, "AB": 1})
+    assert "lower case" in describe_lm(lm, "word", {})[0]
+    assert "mixed case" in describe_lm(mixed(tmp_path, ["a", "B"]), "word", {})[0]
+    assert "no letters" in describe_lm(mixed(tmp_path, ["1", "2"]), "word", {})[0]
+
+
+def mixed(folder: Path, words: list[str]) -> NgramModel:
+    lm = load_lm(made_arpa(folder, words, order=1))
+    assert isinstance(lm, NgramModel)
+    return lm
+
+
+def test_a_model_none_of_whose_words_can_be_spelt(tmp_path: Path) -> None:
+    path = made_arpa(tmp_path, ["x", "yz"])
+    with pytest.raises(DataError, match="none of its 2 words can be spelt with the labels"):
+        searched(Decoding(lm=path))
+    with pytest.raises(DataError, match="knows 0 of 3 labels of the recogniser"):
+        searched(Decoding(lm=path, lm_unit="token"))
+
+
+def tuning(lm: NgramModel, **given: object) -> Tuning:
+    facts = {
+        "lm_sha256": lm.sha256(),
+        "lm": "made.arpa",
+        "unit": "word",
+        "fusion": "shallow",
+        "lm_weight": 1.25,
+        "word_bonus": 0.75,
+        "beam_size": 100,
+        "dev": "dev.jsonl",
+        "dev_wer": 0.1,
+        "dev_wer_greedy": 0.2,
+        "command": "asr tune",
+    }
+    return Tuning(**{**facts, **given})  # type: ignore[arg-type]
+
+
+def test_tuned_weights_are_used_for_the_same_model_only(arpa: Path, tmp_path: Path) -> None:
+    lm = load_lm(arpa)
+    assert isinstance(lm, NgramModel)
+    search, said = searched(Decoding(lm=arpa), tunings=[tuning(lm)])
+    assert (search.fusion.lm_weight, search.fusion.word_bonus) == (1.25, 0.75)
+    assert said[1] == "weight 1.25, word bonus 0.75, tuned on dev.jsonl"
+    search, said = searched(Decoding(lm=arpa, lm_weight=2.0), tunings=[tuning(lm)])
+    assert (search.fusion.lm_weight, search.fusion.word_bonus) == (2.0, 0.75)
+    assert said[1] == "weight 2, word bonus 0.75 (tuned were 1.25 and 0.75)"
+    lexicon = tmp_path / "words.txt"
+    lexicon.write_text("A\n", encoding="utf-8")
+    for decoding, other in (
+        (Decoding(lm=arpa), tuning(lm, lm_sha256="0")),
+        (Decoding(lm=arpa, lexicon=lexicon), tuning(lm)),
+        (Decoding(lm=arpa, lexicon=lexicon, fusion="prior"), tuning(lm)),
+    ):
+        assert searched(decoding, tunings=[other])[0].fusion.lm_weight == 0.5
+
+
+def test_tuned_weights_travel_with_the_bundle(trained: Path, arpa: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(trained / "run" / "best", folder)
+    lm = load_lm(arpa)
+    assert isinstance(lm, NgramModel)
+    add_tuning(folder, tuning(lm))
+    add_tuning(folder, tuning(lm, lm_sha256="other"))
+    add_tuning(folder, tuning(lm, lm_weight=3.0))
+    bundle: Bundle = read_bundle(folder)
+    assert [t.lm_weight for t in bundle.tunings] == [1.25, 3.0]
+    said = [u.text.split(" ") for u in read_manifest(trained / "data" / "train.jsonl")]
+    assert bundle.vocabulary == Counter(word for words in said for word in words)
