@@ -448,7 +448,7 @@ def _settle(search, scorer, beam, kept):  # type: ignore[no-untyped-def]
         candidate = candidates[at]
         node = beam[candidate.slot].node
         if candidate.token != NONE:
-            node = _node_of(search, scorer, node, candidate.token)
+            node = node_of(search, scorer, node, candidate.token)
         entry = following[at]
         entry.blank = candidate.blank * scale
         entry.label = candidate.label * scale
@@ -464,7 +464,7 @@ def _settle(search, scorer, beam, kept):  # type: ignore[no-untyped-def]
 
 
 @compiled_loop
-def _node_of(search, scorer, parent, token):  # type: ignore[no-untyped-def]
+def node_of(search, scorer, parent, token):  # type: ignore[no-untyped-def]
     """The node of an extension, made if it never was in the beam before."""
     nodes = search.nodes
     number = nodes[parent].child

@@ -189,6 +189,7 @@ def _weights(knowledge: Knowledge, fusion: Fusion, unknown_cost: float) -> Weigh
         unknown_cost=float(unknown_cost),
         unknown_look=0.0,
         best_cost=0.0,
+        word_bonus=0.0 if unit == TOKEN else float(fusion.word_bonus),
         token_bonus=float(fusion.word_bonus) if unit == TOKEN else 0.0,
         unknown_lm=lm.unk if lm is not None else 0,
         eos=lm.eos if lm is not None else 0,

@@ -32,6 +32,7 @@ class Weights(NamedTuple):
         unknown_cost: what an unknown word adds wherever it stands (bonus and weighted penalty).
         unknown_look: what an unfinished unknown word counts as.
         best_cost: the most that any word adds besides the language model's log-probability.
+        word_bonus: the part of `word_cost` that every word has.
         token_bonus: what each token adds where the language model's words are tokens.
         unknown_lm, eos: words of the language model.
         unit: NO_LM, WORD or TOKEN.
@@ -44,6 +45,7 @@ class Weights(NamedTuple):
     unknown_cost: float
     unknown_look: float
     best_cost: float
+    word_bonus: float
     token_bonus: float
     unknown_lm: int
     eos: int
@@ -243,6 +245,7 @@ def _fill(scorer, sums, state):  # type: ignore[no-untyped-def]
         if trie.word[node] != NONE:
             log_prob, _ = score_word(scorer.lm, state, scorer.word_lm[trie.word[node]])
             own = scorer.weights.lm_weight * log_prob
+            own += scorer.word_cost[trie.word[node]] - scorer.weights.word_bonus
             best = own
         for child in range(trie.child_begin[node], trie.child_begin[node + 1]):
             best = max(best, sums[child])

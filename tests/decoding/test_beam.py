@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from asr.decoding.beam import BeamLimits, BeamSearch
+from asr.decoding.beam_kernel import begin, node_of
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotWord
 from asr.decoding.labels import Labels, read_labels
+from asr.decoding.prefix_score import extend
 from asr.errors import DataError
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
@@ -133,6 +135,35 @@ class Plain:
         return score
 
 
+class Shares(Plain):
+    """A language model as a prior of labels: its words share one, whatever the history."""
+
+    def word(self, word: str, history: Sequence[str]) -> float:
+        return self.share(word, history) + self.bonus
+
+    def partial(self, tokens: Tokens) -> float:
+        if not self.allowed(tokens, whole=False):
+            return NEVER
+        words = words_of(tokens, self.labels)
+        last = self.labels.pieces[tokens[-1]] if tokens else None
+        if not words or last is None or not last.text:
+            return self.finished(words)
+        *done, begun = words
+        return self.finished(done) + self.share(begun, done, whole=False)
+
+    def share(self, begun: str, history: Sequence[str], *, whole: bool = True) -> float:
+        """ln of the share of a word, or of all that begin so, among the words of the lexicon."""
+        assert self.model is not None
+        assert self.lexicon is not None
+        known = ["<s>", *history]
+        weighted = {
+            w: WEIGHT * (self.model.log_prob(w, known) - PENALTY * ((w,) not in self.model.grams))
+            for w in self.lexicon
+        }
+        meant = [v for w, v in weighted.items() if (w == begun if whole else w.startswith(begun))]
+        return float(np.logaddexp.reduce(meant) - np.logaddexp.reduce(list(weighted.values())))
+
+
 def token_lm(plain: MadeModel, labels: Labels) -> Callable[[Tokens], float]:
     """ln Pr of the labels as the words of a model, with a bonus each, without the end."""
 
@@ -178,6 +209,9 @@ def modes(names: Sequence[str], folder: Path, limits: BeamLimits, seed: int) -> 
             fusion=fusion,
             hotwords=[HotWord(*one) for one in hot],
         )
+        shares = Shares(labels, made, lexicon=words, bonus=BONUS)
+        as_prior = replace(fusion, kind="prior")
+        add(f"prior {order}", shares, lm=lm, lexicon=words, fusion=as_prior)
         spelt = made_model(random, ["<space>", *names[2:]] if " " in names else names[1:], order)
         score = token_lm(spelt, labels)
 
@@ -317,3 +351,45 @@ def test_a_beam_that_ends_inside_a_word_gives_the_finished_ones() -> None:
 
 def best_labellings(frames: np.ndarray) -> list[tuple[Tokens, float]]:  # type: ignore[type-arg]
     return list(labelling_log_probs(frames, 0).items())
+
+
+def test_the_best_score_per_label_may_be_chosen(tmp_path: Path) -> None:
+    """As Graves & Jaitly choose with a prior: by p^(1/|y|)."""
+    random = np.random.default_rng(9)
+    labels = read_labels(CHARACTERS)
+    words = ["A", "B", "AB", "BAA"]
+    made = made_model(random, ["A", "AB", "BA"], 2)
+    fusion = Fusion(WEIGHT, BONUS, PENALTY, kind="prior", by_length=True)
+    search = BeamSearch(
+        CHARACTERS, lm=loaded(made, tmp_path), lexicon=words, fusion=fusion, limits=WIDE
+    )
+    shares = Shares(labels, made, lexicon=words, bonus=BONUS)
+    for _ in range(20):
+        log_probs = random_log_probs(random, 5, 4, sharpness=2.0)
+        by_text: dict[str, list[tuple[float, int]]] = {}
+        for tokens, acoustic in labelling_log_probs(log_probs, 0).items():
+            text = " ".join(words_of(tokens, labels))
+            by_text.setdefault(text, []).append((acoustic + shares.added(tokens), len(tokens)))
+        per_label = {  # of the most probable spelling of a text
+            text: float(np.logaddexp.reduce([score for score, _ in found])) / max(1, max(found)[1])
+            for text, found in by_text.items()
+        }
+        assert search.decode(log_probs[None])[0].text == max(per_label, key=per_label.__getitem__)
+
+
+def test_a_prior_shares_out_one_among_the_next_labels(tmp_path: Path) -> None:
+    random = np.random.default_rng(10)
+    words = ["A", "B", "AB", "BAA", "BAB"]
+    lm = loaded(made_model(random, ["A", "AB", "BAA", "BAB"], 3), tmp_path)
+    fusion = Fusion(lm_weight=1.7, kind="prior", unknown_penalty=0.5)
+    search = BeamSearch(CHARACTERS, lm=lm, lexicon=words, fusion=fusion)
+    scorer = search._scorer
+    work = search._borrowed(10)
+    begin(work, scorer, lm.start())
+    for path in ((), (3,), (3, 2), (2, 1, 3)):
+        node = 0
+        for token in path:
+            node = node_of(work, scorer, node, token)
+        following = [extend(scorer, work.prior, work.nodes, node, token) for token in (1, 2, 3)]
+        shares = [np.exp(offset) for allowed, _, offset, *_ in following if allowed]
+        assert sum(shares) == pytest.approx(np.exp(work.nodes[node]["offset"]))

@@ -119,8 +119,8 @@ WORD = {"word": "A", "start": 0.0, "end": 1.0, "confidence": 0.5}
         (line([{"text": "A", "": 1}]), "'' is no name of a score"),
         (
             line([{"text": "A", "score": 1}, {"text": "B", "lm": 1}]),
-            "2: utterance 'u1', candidate 2 has the scores lm, the first of the file has score; all "
-            "must have the same",
+            "2: utterance 'u1', candidate 2 has the scores lm, the first of the file has score; "
+            "all must have the same",
         ),
         (line([{"text": "A"}]), "2: utterance 'u1', candidate 1 has the scores (none), the first"),
         (line([{"text": "A", "words": 3}]), "'words' must be a list, got 3"),
@@ -242,7 +242,7 @@ def test_different_utterances_are_listed() -> None:
     with pytest.raises(DataError, match=re.escape("x: lacks 1 of the 2 utterances of y: 'b'. Bo")):
         check_same_utterances("x", ["a"], "y", ["a", "b"])
     with pytest.raises(
-        DataError, match="y: lacks 7 of the 8 .* 'b', 'c', 'd', 'e', 'f' and 2 more"
+        DataError, match=r"y: lacks 7 of the 8 .* 'b', 'c', 'd', 'e', 'f' and 2 more"
     ):
         check_same_utterances("x", ids, "y", ["a"])
 
