@@ -39,6 +39,20 @@ def test_the_python_guide(
     assert tuple(losses.shape) == (2,)  # type: ignore[attr-defined]
 
 
+def test_the_decoding_guide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.decoding.made_lm import made_model
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made_model(np.random.default_rng(0), ["A", "TEA", "TO"], 3).write(tmp_path / "trigram.arpa")
+    [block] = python_blocks(DOCS / "docs" / "decoding.md")
+    assert len([line for line in block.split("\n") if line]) <= 22
+    exec(block, {})  # noqa: S102  # the document's own code
+    assert len(capsys.readouterr().out.rstrip("\n").split("\n")) == 2
+
+
 def test_links_lead_somewhere() -> None:
     for page in [
         *DOCS.glob("*.md"),
@@ -60,7 +74,7 @@ def test_every_named_command_exists() -> None:
     """`asr WORD` in the README is a command."""
     from asr.cli.main import app
 
-    known = {command.name for command in app.registered_commands}
+    known = {entry.name for entry in (*app.registered_commands, *app.registered_groups)}
     text = (DOCS / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?:^|`|\n)asr ([a-z]+)", text))
     assert named

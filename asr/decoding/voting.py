@@ -73,8 +73,8 @@ def vote(
 def transition_network(hypotheses: Sequence[Sequence[Word]]) -> list[Place]:
     """Places in order; each has for every hypothesis what it says there, none for nothing.
 
-    A hypothesis is aligned with the network of those before it: a word costs nothing in a place
-    where one of them says it, nothing costs nothing in a place where one of them says nothing.
+    A hypothesis is aligned with the network of those before it at the least cost. In a place, what
+    it says costs as much as against that entry of the place to which it is nearest.
     """
     network: list[Place] = []
     for earlier, hypothesis in enumerate(hypotheses):
@@ -211,13 +211,14 @@ def _aligned(
     network: Sequence[Place], hypothesis: Sequence[Word]
 ) -> list[tuple[Place | None, Word | None]]:
     """Pairs of a place and what stands there: a new place for a word, or nothing in an old one."""
-    said = [{word.word for word in place if word is not None} for place in network]
     steps = [[(INSERTION * column, _INSERT) for column in range(len(hypothesis) + 1)]]
-    for place, known in zip(network, said, strict=True):
-        above, skip = steps[-1], 0 if None in place else DELETION
+    for place in network:
+        said = {word.word for word in place if word is not None}
+        new, skip = (INSERTION, 0) if None in place else (SUBSTITUTION, DELETION)
+        above = steps[-1]
         steps.append([(above[0][0] + skip, _SKIP)])
         for column, word in enumerate(hypothesis):
-            pair = above[column][0] + SUBSTITUTION * (word.word not in known)
+            pair = above[column][0] + (0 if word.word in said else new)
             skipped, inserted = above[column + 1][0] + skip, steps[-1][column][0] + INSERTION
             steps[-1].append(min((pair, _PAIR), (skipped, _SKIP), (inserted, _INSERT)))
     pairs: list[tuple[Place | None, Word | None]] = []

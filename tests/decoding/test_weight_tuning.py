@@ -1,5 +1,6 @@
 """Weights for the fewest errors: against enumeration, grids, and what must hold on any lists."""
 
+import itertools
 import re
 from collections.abc import Mapping
 
@@ -77,7 +78,7 @@ def test_one_weight_is_searched_exactly(seed: int) -> None:
         if a.scores["lm"] > b.scores["lm"]
     )
     edges = [0.0, *[place for place in crossings if place > 0]]
-    points = [0.0, edges[-1] + 1, *((a + b) / 2 for a, b in zip(edges, edges[1:], strict=False))]
+    points = [0.0, edges[-1] + 1, *((a + b) / 2 for a, b in itertools.pairwise(edges))]
     # The search may rank by `lm` alone too, which is the ranking beyond the last crossing.
     fewest = min(
         errors(rescore(lists, {"score": 1.0, "lm": point}), references) for point in points
@@ -102,7 +103,8 @@ def test_the_only_stretch_that_is_right_is_found() -> None:
     references = {str(index): text for index, text in enumerate(said)}
     assert tune(lists, references, {"score": 1.0, "lm": 0.0}) == {"score": 1.0, "lm": 1.0}
     assert tune(lists, references, {"score": 4.0, "lm": 0.0}) == {"score": 1.0, "lm": 1.0}
-    assert tune(lists, references, {"score": 0.0, "lm": 3.0}) == {"score": 1.0, "lm": 1.0}
+    # From there the weight of `score` is searched: 2 to 6 are right.
+    assert tune(lists, references, {"score": 0.0, "lm": 3.0}) == {"score": 1.0, "lm": 3 / 4}
 
 
 def test_a_penalty_for_words_can_be_found() -> None:
@@ -117,17 +119,17 @@ def test_a_penalty_for_words_can_be_found() -> None:
 
 
 def test_two_scores_that_help_only_together() -> None:
-    """Each score alone is wrong on two of three lists; equal weights are right on all."""
-    scores = [(3.0, 0.0), (0.0, 3.0), (2.0, 2.0)]
-    lists, references = [], {}
-    for index, (x, y) in enumerate(scores):
-        right = Candidate("A", {"x": x - 1, "y": y - 1})
-        others = [Candidate(f"B A{n}", {"x": 3.0 * n - 1, "y": 2.0 - 3.0 * n}) for n in (0, 1)]
-        lists.append(NbestList(str(index), (*others, right)))
-        references[str(index)] = "A"
-    before = errors(lists, references)
-    weights = tune(lists, references, {"x": 1.0, "y": 0.0})
-    assert errors(rescore(lists, weights), references) < before
+    """The first list is right if x < 2 y, the second if y < 2 x."""
+    lists = [
+        NbestList("1", (Candidate("B", {"x": 1.0, "y": -2.0}), Candidate("A", {"x": 0, "y": 0}))),
+        NbestList("2", (Candidate("B", {"x": -2.0, "y": 1.0}), Candidate("A", {"x": 0, "y": 0}))),
+    ]
+    references = {"1": "A", "2": "A"}
+    for start in ({"x": 1.0, "y": 0.0}, {"x": 0.0, "y": 1.0}):
+        assert errors(rescore(lists, start), references) == 1
+        weights = tune(lists, references, start)
+        assert 0.5 < weights["y"] / weights["x"] < 2
+        assert errors(rescore(lists, weights), references) == 0
 
 
 def test_a_score_that_makes_no_difference_gets_no_weight() -> None:
