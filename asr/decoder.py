@@ -17,6 +17,7 @@ from asr.decoding.fusion import SPACE_WORD, SPECIAL, Fusion
 from asr.decoding.hotwords import read_hotwords
 from asr.decoding.labels import Labels, labels_of
 from asr.decoding.lexicon import read_lexicon
+from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder
 from asr.errors import ConfigError, DataError, shown
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
@@ -42,6 +43,7 @@ class Decoding:
         fusion: how it counts; None: shallow.
         beam_size: prefixes kept after a frame; None: 100.
         beam_threshold, token_threshold: see `decoding.beam.BeamLimits`.
+        engine: who searches: ours, or pyctcdecode for comparison.
     """
 
     lm: Path | None = None
@@ -55,6 +57,7 @@ class Decoding:
     beam_size: int | None = None
     beam_threshold: float | None = None
     token_threshold: float | None = None
+    engine: Literal["asr", "pyctcdecode"] = "asr"
 
     def is_greedy(self) -> bool:
         """Whether nothing asks for a search."""
@@ -86,7 +89,7 @@ def build_search(
     *,
     vocabulary: Mapping[str, int],
     tunings: Sequence[Tuning] = (),
-) -> BeamSearch:
+) -> BeamSearch | PyctcdecodeDecoder:
     """The search over any labels; errors as for `build_decoder`.
 
     Args:
@@ -110,6 +113,8 @@ def build_search(
         for line in describe_lm(lm, fusion.unit, vocabulary):
             say(line)
         say(_weights_line(fusion, tuned))
+    if decoding.engine == "pyctcdecode":
+        return PyctcdecodeDecoder(labels, decoding.lm, fusion, limits)
     return BeamSearch(
         labels, lm=lm, lexicon=lexicon, hotwords=hotwords, fusion=fusion, limits=limits
     )
@@ -125,6 +130,8 @@ def check_effects(decoding: Decoding) -> None:
         for name in ("lm_weight", "unknown_penalty", "lm_unit", "fusion"):
             if getattr(decoding, name) is not None:
                 raise ConfigError(f"{_flag(name)} has no effect without --lm")
+    if decoding.engine == "pyctcdecode" and (decoding.lexicon or decoding.hotwords):
+        raise ConfigError("--decoder pyctcdecode has neither --lexicon nor --hotwords here")
     if decoding.fusion == "prior" and decoding.lexicon is None:
         raise ConfigError("--fusion prior needs --lexicon: it shares out the words of a dictionary")
     if decoding.fusion == "prior" and decoding.lm_unit == "token":

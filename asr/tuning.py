@@ -17,6 +17,7 @@ from asr.bundle import Tuning, add_tuning, read_bundle
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text, words
 from asr.decoder import Decoding, build_decoder
+from asr.decoding.batch import decode_each
 from asr.decoding.beam import BeamSearch
 from asr.decoding.fusion import Fusion
 from asr.errors import ConfigError, DataError, shown
@@ -168,7 +169,7 @@ class _Trials:
         fusion = replace(self._search.fusion, lm_weight=weight, word_bonus=bonus)
         search = self._search.with_fusion(fusion)
         in_words, in_characters = EditCounts(), EditCounts()
-        for name, found in search.decode_each(self._scores):
+        for name, found in decode_each(search, self._scores):
             said, heard = self._references[name], found[0].text
             in_words += count_edits(words(said), words(heard))
             in_characters += count_edits(said, heard)

@@ -13,6 +13,7 @@ from asr.decoder import Decoding, build_decoder, build_search, describe_lm
 from asr.decoding.batch import GreedyDecoder
 from asr.decoding.beam import BeamSearch
 from asr.decoding.labels import read_labels
+from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder
 from asr.errors import ConfigError, DataError
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
@@ -35,10 +36,17 @@ def arpa(tmp_path: Path) -> Path:
     return made_arpa(tmp_path, ["A", "AB", "BA"])
 
 
+def test_pyctcdecode_may_search(trained: Path) -> None:
+    bundle = read_bundle(trained / "run" / "best")
+    decoding = Decoding(engine="pyctcdecode")
+    assert isinstance(build_decoder(decoding, bundle, print), PyctcdecodeDecoder)
+
+
 def searched(decoding: Decoding, **given: object) -> tuple[BeamSearch, list[str]]:
     said: list[str] = []
     arguments = {"vocabulary": {}, **given}
     search = build_search(decoding, LABELS, said.append, **arguments)  # type: ignore[arg-type]
+    assert isinstance(search, BeamSearch)
     return search, said
 
 
@@ -63,6 +71,10 @@ def test_nothing_asked_for_is_the_best_path(trained: Path) -> None:
         (
             {"lm": "x.arpa", "lm_unit": "token", "unknown_penalty": 2.0},
             "--unknown-penalty has no effect with --lm-unit token",
+        ),
+        (
+            {"engine": "pyctcdecode", "lexicon": "w.txt"},
+            "--decoder pyctcdecode has neither --lexicon nor --hotwords here",
         ),
         ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
         ({"beam_size": 2, "beam_threshold": 0.0}, "beam_threshold must be above 0"),

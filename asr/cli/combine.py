@@ -14,8 +14,8 @@ from asr.cli.nbest_files import (
     give,
     named_files,
     parsed_weights,
-    print_rates,
     read_references,
+    report_rates,
 )
 from asr.errors import ConfigError, shown
 
@@ -96,8 +96,7 @@ def combine_command(
     else:
         combined = combine(lists, weights, scale=factor)
     if spoken := read_references(references, lists, case):
-        rated = {name: first_texts(one) for name, one in lists.items()}
-        rated["combination"] = first_texts(combined)
-        print_rates(spoken, rated, to_stdout=out is not None)
+        report_rates(spoken, {name: first_texts(one) for name, one in lists.items()}, out)
+        report_rates(spoken, {"combination": first_texts(combined)}, out)
     give(combined, out)
     return 0

@@ -8,6 +8,8 @@ import typer
 
 from asr.cli.decoding import (
     BeamSize,
+    DecoderOption,
+    Engine,
     FusionOption,
     Hotwords,
     Lexicon,
@@ -47,10 +49,12 @@ def decode_command(
     lm_unit: LmUnit = None,
     fusion: FusionOption = None,
     beam_size: BeamSize = None,
+    decoder: DecoderOption = Engine.asr,
     nbest: Nbest = 1,
 ) -> int:
     """Search the log-probabilities of any CTC model, with a language model if you like."""
     from asr.decoder import build_search
+    from asr.decoding.batch import decode_each
     from asr.decoding.hypothesis import ctm_lines
     from asr.decoding.score_file import read_label_file, read_scores
 
@@ -65,13 +69,13 @@ def decode_command(
         lm_unit=lm_unit,
         fusion=fusion,
         beam_size=beam_size,
+        engine=decoder,
     )
     if nbest > 1 and output_format is not Format.json:
         raise ConfigError("--nbest needs --format json, which has a place for them")
     search = build_search(decoding, read_label_file(labels, blank=blank), tell, vocabulary={})
-    for name, found in search.decode_each(
-        read_scores(scores), nbest=nbest, frame_seconds=frame_seconds
-    ):
+    found_each = decode_each(search, read_scores(scores), nbest=nbest, frame_seconds=frame_seconds)
+    for name, found in found_each:
         if output_format is Format.json:
             lists = [hypothesis.as_dict() for hypothesis in found]
             print(json.dumps({"id": name, "nbest": lists}, ensure_ascii=False))

@@ -19,6 +19,13 @@ class Unit(StrEnum):
     token = "token"  # noqa: S105
 
 
+class Engine(StrEnum):
+    """Who searches."""
+
+    asr = "asr"
+    pyctcdecode = "pyctcdecode"
+
+
 class FusionKind(StrEnum):
     """How a language model counts."""
 
@@ -57,6 +64,9 @@ FusionOption = Annotated[
 ]
 BeamSize = Annotated[
     int | None, typer.Option("--beam-size", help="Prefixes kept in a frame. Default: 100.")
+]
+DecoderOption = Annotated[
+    Engine, typer.Option("--decoder", help="pyctcdecode: search with that, to compare.")
 ]
 Nbest = Annotated[
     int, typer.Option("--nbest", help="Hypotheses of each utterance, in JSON.", min=1)

@@ -10,6 +10,8 @@ import typer
 from asr.cli.bar import bar
 from asr.cli.decoding import (
     BeamSize,
+    DecoderOption,
+    Engine,
     FusionOption,
     Hotwords,
     Lexicon,
@@ -48,6 +50,7 @@ def evaluate_command(
     lm_unit: LmUnit = None,
     fusion: FusionOption = None,
     beam_size: BeamSize = None,
+    decoder: DecoderOption = Engine.asr,
     nbest: Nbest = 1,
     device: Device = "auto",
 ) -> int:
@@ -67,6 +70,7 @@ def evaluate_command(
         lm_unit=lm_unit,
         fusion=fusion,
         beam_size=beam_size,
+        engine=decoder,
     )
     if nbest > 1 and out is None:
         raise ConfigError("--nbest needs --out, a folder for nbest.jsonl")

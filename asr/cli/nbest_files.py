@@ -94,10 +94,15 @@ def read_references(
     return spoken
 
 
-def print_rates(
-    spoken: Sequence["Utterance"], texts: Mapping[str, Mapping[str, str]], *, to_stdout: bool
+def report(line: str, out: Path | None) -> None:
+    """Print what was found out: on stderr where the texts themselves go to stdout."""
+    print(line, file=sys.stderr if out is None else sys.stdout)
+
+
+def report_rates(
+    spoken: Sequence["Utterance"], texts: Mapping[str, Mapping[str, str]], out: Path | None
 ) -> None:
-    """A line for each set of hypotheses; on stderr where the texts themselves go to stdout."""
+    """The word error rate of each set of hypotheses."""
     from asr.scoring.error_rate import score_corpus
     from asr.scoring.table import summary
 
@@ -105,8 +110,8 @@ def print_rates(
     for name, hypotheses in texts.items():
         references = {one.id: one.text for one in spoken}
         score = score_corpus(references, hypotheses, speakers=speakers)
-        line = summary(score).partition("\n")[0]
-        print(f"{shown(name)}: {line}", file=sys.stdout if to_stdout else sys.stderr)
+        wer, *_ = summary(score).split("\n")
+        report(f"{shown(name)}: {wer}", out)
 
 
 def give(lists: Sequence["NbestList"], out: Path | None) -> None:

@@ -15,10 +15,10 @@ from asr.cli.nbest_files import (
     give,
     named_files,
     parsed_weights,
-    print_rates,
     read_references,
+    report,
+    report_rates,
 )
-from asr.cli.options import tell
 from asr.errors import ConfigError, DataError, shown
 
 if TYPE_CHECKING:
@@ -92,13 +92,13 @@ def rescore_command(
         texts = {one.id: one.text for one in spoken}
         weights = tuned_for_wer(dev, texts, weights or _all_weights(score_names(dev)))
         found = " ".join(f"--weight {name}={value!r}" for name, value in weights.items())
-        tell(f"tuned on {shown(tune)}: {found}")
+        report(f"tuned on {shown(tune)}: {found}", out)
     ranked = rescore(lists, weights)
     if spoken:
         best = rescore(measured, weights)
         rated = {"before": first_texts(measured), "rescored": first_texts(best)}
         rated["oracle"] = oracle_texts(measured, {one.id: one.text for one in spoken})
-        print_rates(spoken, rated, to_stdout=out is not None)
+        report_rates(spoken, rated, out)
     give(ranked, out)
     return 0
 

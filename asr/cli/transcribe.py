@@ -12,6 +12,8 @@ import typer
 from asr.cli.bar import bar
 from asr.cli.decoding import (
     BeamSize,
+    DecoderOption,
+    Engine,
     FusionOption,
     Hotwords,
     Lexicon,
@@ -65,6 +67,7 @@ def transcribe_command(
     lm_unit: LmUnit = None,
     fusion: FusionOption = None,
     beam_size: BeamSize = None,
+    decoder: DecoderOption = Engine.asr,
     nbest: Nbest = 1,
     device: Device = "auto",
 ) -> int:
@@ -83,6 +86,7 @@ def transcribe_command(
         lm_unit=lm_unit,
         fusion=fusion,
         beam_size=beam_size,
+        engine=decoder,
     )
     if nbest > 1 and output_format is not Format.json:
         raise ConfigError("--nbest needs --format json, which has a place for them")

@@ -1,6 +1,8 @@
 """A trained network over many utterances: audio read ahead, similar lengths together."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +16,7 @@ from asr.data.loading import load_ahead
 from asr.data.manifest import Utterance
 from asr.decoding.greedy import greedy
 from asr.decoding.hypothesis import Hypothesis, Spelling
-from asr.errors import AudioError
+from asr.errors import AudioError, DataError, shown
 from asr.models.ctc import CTCModel
 
 NUM_WORKERS = 2
@@ -155,6 +157,30 @@ def decode_scored(
         frame_seconds=frame_seconds,
         durations=batch.durations,
     )
+
+
+def decode_each(
+    decoder: Decoder,
+    scores: Mapping[str, NDArray[np.floating[Any]]],
+    *,
+    nbest: int = 1,
+    frame_seconds: float = 1.0,
+) -> Iterator[tuple[str, list[Hypothesis]]]:
+    """The best hypotheses of each of many utterances (T, V) by name, in their order.
+
+    Raises:
+        DataError: scores that are no normalised log-probabilities of the labels.
+    """
+
+    def one(item: tuple[str, NDArray[np.floating[Any]]]) -> list[Hypothesis]:
+        name, array = item
+        try:
+            return decoder.decode_nbest(array[None], nbest=nbest, frame_seconds=frame_seconds)[0]
+        except (ValueError, DataError) as error:
+            raise DataError(f"utterance '{shown(name)}': {error}") from error
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        yield from zip(scores, pool.map(one, scores.items()), strict=True)
 
 
 def decode_batch(

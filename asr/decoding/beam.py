@@ -13,7 +13,7 @@ using Bi-Directional Recurrent DNNs", 2014.
 
 import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -31,7 +31,7 @@ from asr.decoding.hotwords import HotWord
 from asr.decoding.hypothesis import Hypothesis, check_normalised, hypothesis_of
 from asr.decoding.labelling import labelling_log_prob
 from asr.decoding.labels import Labels, read_labels
-from asr.errors import DataError, shown
+from asr.errors import DataError
 from asr.lm.ngram import NgramModel
 
 CHECKED_FRAMES = 16  # of an utterance, whose probabilities must sum to one
@@ -154,7 +154,7 @@ class BeamSearch:
         """
         if nbest < 1:
             raise ValueError(f"nbest must be at least 1, got {nbest}")
-        utterances = self._checked(log_probs, lengths)
+        utterances = checked_scores(as_array(log_probs), lengths, len(self.labels))
         if durations is not None and len(durations) != len(utterances):
             raise ValueError(f"{len(durations)} durations for {len(utterances)} utterances")
 
@@ -167,27 +167,6 @@ class BeamSearch:
             return list(map(one, utterances, ends))
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(one, utterances, ends))
-
-    def decode_each(
-        self, scores: Mapping[str, Scores], *, nbest: int = 1, frame_seconds: float = 1.0
-    ) -> Iterator[tuple[str, list[Hypothesis]]]:
-        """The best hypotheses of each of many utterances (T, V) by name, in their order.
-
-        Raises:
-            DataError: scores that are no normalised log-probabilities of the labels.
-        """
-
-        def one(item: tuple[str, Scores]) -> list[Hypothesis]:
-            name, array = item
-            try:
-                return self.decode_nbest(
-                    array[None], nbest=nbest, frame_seconds=frame_seconds, num_threads=1
-                )[0]
-            except (ValueError, DataError) as error:
-                raise DataError(f"utterance '{shown(name)}': {error}") from error
-
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            yield from zip(scores, pool.map(one, scores.items()), strict=True)
 
     def _search(self, scores: Scores, nbest: int) -> Ranked:
         limits = self.limits
@@ -253,24 +232,27 @@ class BeamSearch:
             )
         return hypotheses
 
-    def _checked(self, log_probs: Any, lengths: Any) -> list[Scores]:
-        """The scores (T, V) of each utterance, contiguous, in single or double precision."""
-        array = _as_array(log_probs)
-        if array.ndim != 3 or array.shape[2] != len(self.labels):
-            raise ValueError(
-                f"log_probs must be (B, T, {len(self.labels)}), one for each label, got "
-                f"{array.shape}"
-            )
-        batch, num_frames, _ = array.shape
-        given = [num_frames] * batch if lengths is None else _as_array(lengths).tolist()
-        if len(given) != batch or not all(0 <= length <= num_frames for length in given):
-            raise ValueError(f"lengths must be {batch} of 0 to {num_frames}, got {given}")
-        if array.dtype not in (np.float32, np.float64):
-            array = array.astype(np.float32)
-        utterances = [np.ascontiguousarray(array[index, :n]) for index, n in enumerate(given)]
-        for index, scores in enumerate(utterances):
-            _check_normalised(scores, index)
-        return utterances
+
+def checked_scores(array: NDArray[Any], lengths: Any, num_labels: int) -> list[Scores]:
+    """The scores (T, V) of each utterance of (B, T, V), contiguous, in single or double precision.
+
+    Raises:
+        DataError, ValueError: as `BeamSearch.decode_nbest`.
+    """
+    if array.ndim != 3 or array.shape[2] != num_labels:
+        raise ValueError(
+            f"log_probs must be (B, T, {num_labels}), one for each label, got {array.shape}"
+        )
+    batch, num_frames, _ = array.shape
+    given = [num_frames] * batch if lengths is None else as_array(lengths).tolist()
+    if len(given) != batch or not all(0 <= length <= num_frames for length in given):
+        raise ValueError(f"lengths must be {batch} of 0 to {num_frames}, got {given}")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float32)
+    utterances = [np.ascontiguousarray(array[index, :n]) for index, n in enumerate(given)]
+    for index, scores in enumerate(utterances):
+        _check_normalised(scores, index)
+    return utterances
 
 
 def _check_normalised(scores: Scores, index: int) -> None:
@@ -292,7 +274,7 @@ def _check_normalised(scores: Scores, index: int) -> None:
         )
 
 
-def _as_array(values: Any) -> NDArray[Any]:
+def as_array(values: Any) -> NDArray[Any]:
     """A NumPy array of an array, a tensor on any device, or a sequence."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()

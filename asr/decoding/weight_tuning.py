@@ -32,8 +32,8 @@ def tune(
 
     Exact searches along each weight and along random directions, from `weights` and from random
     beginnings; the same input gives the same weights. Where none makes fewer errors, the search
-    stays at `weights`. What it found is made simple: 0 where that makes no difference, few digits,
-    the first one 1. All are 0 or more but that of `words`.
+    stays at `weights`. What it found is made simple: a weight that began as 0 is 0 where that makes
+    no difference; few digits; the first one 1. All are 0 or more but that of `words`.
 
     Args:
         lists: of a development set.
@@ -52,8 +52,9 @@ def tune(
             f"{weights[negative[0]]}; only that of {WORDS} may be negative"
         )
     table = _table(lists, references, list(weights))
-    found = _fewest_errors(table, np.array(list(weights.values()), dtype=np.float64))
-    return dict(zip(weights, _readable(table, found), strict=True))
+    start = np.array(list(weights.values()), dtype=np.float64)
+    found = _readable(table, _fewest_errors(table, start), start)
+    return dict(zip(weights, found, strict=True))
 
 
 class _Table(NamedTuple):
@@ -191,11 +192,12 @@ def _middle(low: float, high: float) -> float:
     return float(high - (abs(high) or 1)) if np.isfinite(high) else 0.0
 
 
-def _readable(table: _Table, weights: Floats) -> list[float]:
-    """Weights that are as good: 0 where that makes no difference, few digits, the first one 1."""
+def _readable(table: _Table, weights: Floats, start: Floats) -> list[float]:
+    """Weights that are as good: 0 where they began so, few digits, the first one 1."""
     errors = _errors_with(table, weights)
-    for index in range(len(weights) - 1, -1, -1):
-        without = np.where(np.arange(len(weights)) == index, 0.0, weights)
+    for index in np.flatnonzero(start == 0)[::-1]:
+        without = weights.copy()
+        without[index] = 0
         if without.any() and _errors_with(table, without) <= errors:
             weights = without
     positive = weights[~table.free & (weights > 0)]
