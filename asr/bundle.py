@@ -48,6 +48,8 @@ class Tuning(Config):
     lm_weight: float
     word_bonus: float
     beam_size: int
+    confidence_scale: float  # of the log-odds of a word's confidence, and what is added to them
+    confidence_offset: float
     dev: str  # the manifest
     dev_wer: float
     dev_wer_greedy: float

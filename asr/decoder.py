@@ -13,6 +13,7 @@ from typing import Literal
 from asr.bundle import Bundle, Tuning
 from asr.decoding.batch import Decoder, GreedyDecoder
 from asr.decoding.beam import BeamLimits, BeamSearch
+from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import SPACE_WORD, SPECIAL, Fusion
 from asr.decoding.hotwords import read_hotwords
 from asr.decoding.labels import Labels, labels_of
@@ -115,9 +116,12 @@ def build_search(
         say(_weights_line(fusion, tuned))
     if decoding.engine == "pyctcdecode":
         return PyctcdecodeDecoder(labels, decoding.lm, fusion, limits)
-    return BeamSearch(
+    search = BeamSearch(
         labels, lm=lm, lexicon=lexicon, hotwords=hotwords, fusion=fusion, limits=limits
     )
+    if tuned is not None:
+        search.calibration = Calibration(tuned.confidence_scale, tuned.confidence_offset)
+    return search
 
 
 def check_effects(decoding: Decoding) -> None:

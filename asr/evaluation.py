@@ -137,7 +137,7 @@ def evaluate(
     score = score_corpus(
         {u.id: normalize_text(u.text, case) for u in utterances},
         {name: found[0].text for name, found in hypotheses.items()},
-        speakers={u.id: u.speaker for u in utterances if u.speaker is not None},
+        speakers={u.id: u.speaker for u in utterances if u.speaker is not None} or None,
     )
     return EvaluationResult(
         manifest=manifest,

@@ -2,10 +2,11 @@
 
 The network runs once. The search then runs over its scores for a coarse grid of weights and
 bonuses, and for finer ones around the best. Of equally good points the one with fewer character
-errors wins, then the one nearer to the middle of what was searched.
+errors wins, then the one nearer to the middle of what was searched. With the weights chosen, the
+confidences of words are calibrated on the same data.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,14 @@ from asr.data.text import normalize_text, words
 from asr.decoder import Decoding, build_decoder
 from asr.decoding.batch import decode_each
 from asr.decoding.beam import BeamSearch
+from asr.decoding.confidence import (
+    Calibration,
+    fit_calibration,
+    judged,
+    normalised_cross_entropy,
+)
 from asr.decoding.fusion import Fusion
+from asr.decoding.hypothesis import Hypothesis
 from asr.errors import ConfigError, DataError, shown
 from asr.evaluation import evaluate
 from asr.recognizer import Recognizer, load
@@ -50,11 +58,16 @@ class Surface:
         points: all that were tried, in their order.
         best: the choice.
         greedy_wer: of the best path, without a search.
+        calibration: of the words' confidences with the best weights.
+        entropies: normalised cross-entropy of the confidences without and with it; NaN: no word
+            is wrong.
     """
 
     points: tuple[Point, ...]
     best: Point
     greedy_wer: float
+    calibration: Calibration
+    entropies: tuple[float, float]
 
     def table(self) -> str:
         """WER in percent: a row for each weight, a column for each bonus, the choice marked."""
@@ -110,8 +123,11 @@ def tune(
             f"{len(greedy.failures)} recordings of {shown(manifest)} cannot be read, such as "
             f"'{shown(next(iter(greedy.failures)))}'; mend or remove them"
         )
-    trial = _Trials(search, scores, _references(references, recognizer), advance)
-    surface = Surface(*trial.run(), greedy.score.wer.rate)
+    search.calibration = None
+    trials = _Trials(search, scores, _references(references, recognizer), advance)
+    points, best = trials.run()
+    calibration, entropies = trials.calibrate(best)
+    surface = Surface(points, best, greedy.score.wer.rate, calibration, entropies)
     add_tuning(bundle, _tuning(search, decoding, manifest, surface, command))
     return surface
 
@@ -158,6 +174,22 @@ class _Trials:
             self._try_all([weight for weight in weights if weight >= 0], bonuses)
         return tuple(self._points.values()), self._best()
 
+    def calibrate(self, best: Point) -> tuple[Calibration, tuple[float, float]]:
+        """The calibration of confidences with the best weights, and what it is worth."""
+        judgements = [
+            one
+            for name, found in self._decoded(best.lm_weight, best.word_bonus)
+            for one in judged(words(self._references[name]), found[0])
+        ]
+        confidences = [confidence for confidence, _ in judgements]
+        correct = [right for _, right in judgements]
+        calibration = fit_calibration(confidences, correct)
+        after = [calibration.of(confidence) for confidence in confidences]
+        return calibration, (
+            normalised_cross_entropy(confidences, correct),
+            normalised_cross_entropy(after, correct),
+        )
+
     def _try_all(self, weights: Sequence[float], bonuses: Sequence[float]) -> None:
         for weight in weights:
             for bonus in bonuses:
@@ -166,14 +198,16 @@ class _Trials:
                     self._advance(len(self._points), max(self._planned, len(self._points)))
 
     def _point(self, weight: float, bonus: float) -> Point:
-        fusion = replace(self._search.fusion, lm_weight=weight, word_bonus=bonus)
-        search = self._search.with_fusion(fusion)
         in_words, in_characters = EditCounts(), EditCounts()
-        for name, found in decode_each(search, self._scores):
+        for name, found in self._decoded(weight, bonus):
             said, heard = self._references[name], found[0].text
             in_words += count_edits(words(said), words(heard))
             in_characters += count_edits(said, heard)
         return Point(weight, bonus, _rate(in_words), _rate(in_characters))
+
+    def _decoded(self, weight: float, bonus: float) -> Iterator[tuple[str, list[Hypothesis]]]:
+        fusion = replace(self._search.fusion, lm_weight=weight, word_bonus=bonus)
+        return decode_each(self._search.with_fusion(fusion), self._scores)
 
     def _best(self) -> Point:
         weights = [point.lm_weight for point in self._points.values()]
@@ -215,6 +249,8 @@ def _tuning(
         lm_weight=surface.best.lm_weight,
         word_bonus=surface.best.word_bonus,
         beam_size=search.limits.beam_size,
+        confidence_scale=surface.calibration.scale,
+        confidence_offset=surface.calibration.offset,
         dev=str(manifest),
         dev_wer=surface.best.wer,
         dev_wer_greedy=surface.greedy_wer,

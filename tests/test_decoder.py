@@ -12,6 +12,7 @@ from asr.data.manifest import read_manifest
 from asr.decoder import Decoding, build_decoder, build_search, describe_lm
 from asr.decoding.batch import GreedyDecoder
 from asr.decoding.beam import BeamSearch
+from asr.decoding.confidence import Calibration
 from asr.decoding.labels import read_labels
 from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder
 from asr.errors import ConfigError, DataError
@@ -147,6 +148,8 @@ def tuning(lm: NgramModel, **given: object) -> Tuning:
         "lm_weight": 1.25,
         "word_bonus": 0.75,
         "beam_size": 100,
+        "confidence_scale": 0.5,
+        "confidence_offset": 0.25,
         "dev": "dev.jsonl",
         "dev_wer": 0.1,
         "dev_wer_greedy": 0.2,
@@ -161,6 +164,7 @@ def test_tuned_weights_are_used_for_the_same_model_only(arpa: Path, tmp_path: Pa
     search, said = searched(Decoding(lm=arpa), tunings=[tuning(lm)])
     assert (search.fusion.lm_weight, search.fusion.word_bonus) == (1.25, 0.75)
     assert said[1] == "weight 1.25, word bonus 0.75, tuned on dev.jsonl"
+    assert search.calibration == Calibration(0.5, 0.25)
     search, said = searched(Decoding(lm=arpa, lm_weight=2.0), tunings=[tuning(lm)])
     assert (search.fusion.lm_weight, search.fusion.word_bonus) == (2.0, 0.75)
     assert said[1] == "weight 2, word bonus 0.75 (tuned were 1.25 and 0.75)"

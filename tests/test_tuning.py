@@ -8,6 +8,7 @@ import pytest
 from asr.bundle import read_bundle
 from asr.data.manifest import read_manifest
 from asr.decoder import Decoding
+from asr.decoding.confidence import Calibration
 from asr.errors import ConfigError, DataError
 from asr.lm.arpa import write_arpa
 from asr.lm.estimate import estimate
@@ -55,6 +56,7 @@ def test_the_best_weights_are_stored_and_used(trained: Path, bundle: Path, arpa:
         surface.best.word_bonus,
     )
     assert (stored.lm, stored.dev, stored.command) == ("words.arpa", str(dev), "asr tune …")
+    assert stored.confidence_scale == surface.calibration.scale > 0
     recognizer = load(bundle, decoding=Decoding(lm=arpa), say=said.append)
     assert said[-1].endswith(f"tuned on {dev}")
     assert recognizer.decoder.fusion.lm_weight == surface.best.lm_weight  # type: ignore[attr-defined]
@@ -85,7 +87,7 @@ def test_the_surface_is_a_table_and_a_picture(tmp_path: Path) -> None:
         for weight in (0.0, 1.0, 2.0)
         for bonus in (0.0, 1.0)
     )
-    surface = Surface(points, points[2], greedy_wer=1.5)
+    surface = Surface(points, points[2], 1.5, Calibration(), (0.1, 0.2))
     assert surface.table().split("\n")[:3] == [
         "weight\\bonus        0        1",
         "           0  100.00   110.00 ",
@@ -101,5 +103,5 @@ def test_without_matplotlib_there_is_a_table(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     point = Point(1.0, 0.0, 0.1, 0.1)
-    written = write_surface(Surface((point,), point, 0.2), tmp_path)
+    written = write_surface(Surface((point,), point, 0.2, Calibration(), (0.1, 0.2)), tmp_path)
     assert [path.name for path in written] == ["surface.txt"]

@@ -9,9 +9,10 @@ blank first. Every comparison runs in a process of its own, on one thread but fo
 candidates take turns at each utterance, so a busy machine slows all. A table gives milliseconds for
 an utterance (median over the repeats, and the smallest), ratios to the first row, the same of the
 processor's time, and microseconds for a frame (median wall time). Then come the word error rate and
-the mean total of the texts found: what all of them maximise, worked out exactly and alike
-(`decoder_peers.Objective`), with the numbers of utterances where it is higher and lower than that
-of the first row.
+the mean total of the texts found: what all of them maximise, worked out exactly and alike for all,
+with the numbers of utterances where it is higher and lower than that of the first row. The first
+total counts one space between two words, the second sums over all numbers of spaces, also around
+the text: pyctcdecode, flashlight-text, and ours without a lexicon let them differ.
 
 - open: any word may be said; against pyctcdecode, with its own thresholds.
 - lexicon: only words of the language model, or of --lexicon; against flashlight-text.
@@ -177,19 +178,18 @@ def compared(searches: Mapping[str, Search], objective: Objective, repeats: int)
     }
     times = take_turns(searches, list(material.scores.values()), repeats)
     yield from table(times, len(material.scores), material.num_frames)
-    yield f"{'':24}{'WER %':>8}{'total':>11}  higher  lower"
+    yield f"{'':24}{'WER %':>8}" + f"{'total':>12} higher lower" * 2
     totals = {
-        name: [objective.total(key, text) for key, text in texts.items()]
+        name: np.array([objective.totals(key, text) for key, text in texts.items()])
         for name, texts in found.items()
     }
-    first = np.array(next(iter(totals.values())))
+    first = next(iter(totals.values()))
     for name, texts in found.items():
-        rate = score_corpus(material.texts, texts).wer.rate
-        higher = np.array(totals[name]) - first
-        yield (
-            f"  {name:22}{100 * rate:8.2f}{np.mean(totals[name]):11.3f}"
-            f"{(higher > MARGIN).sum():8}{(higher < -MARGIN).sum():7}"
-        )
+        row = f"  {name:22}{100 * score_corpus(material.texts, texts).wer.rate:8.2f}"
+        for own, base in zip(totals[name].T, first.T, strict=True):
+            above, below = (own - base > MARGIN).sum(), (own - base < -MARGIN).sum()
+            row += f"{own.mean():12.3f}{above:7}{below:6}"
+        yield row
 
 
 def take_turns(

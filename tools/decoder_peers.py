@@ -102,14 +102,41 @@ class Objective:
     lm: NgramModel
     unknown_penalty: float
 
-    def total(self, utterance: str, text: str) -> float:
-        """Ln Pr(spelling of the text | audio), and what language model and bonus add."""
+    def totals(self, utterance: str, text: str) -> tuple[float, float]:
+        """The total of a text, with one space between two words, and over all numbers of spaces."""
         words, material = text.split(), self.material
-        tokens = material.spelled(" ".join(words))
         unknown = sum(word not in self.lm for word in words)
         language = sum(self.lm.score_sentence(words)) - self.unknown_penalty * unknown
-        acoustic = labelling_log_prob(material.scores[utterance], tokens)
-        return acoustic + material.lm_weight * language + material.word_bonus * len(words)
+        added = material.lm_weight * language + material.word_bonus * len(words)
+        scores = material.scores[utterance]
+        strict = labelling_log_prob(scores, material.spelled(" ".join(words)))
+        around = material.spelled(" ".join(["", *words, ""]) or " ")
+        return strict + added, spaced_log_prob(scores, around, material.labels.index(" ")) + added
+
+
+def spaced_log_prob(scores: Scores, tokens: NDArray[np.int64], space: int) -> float:
+    """Ln Pr(text | audio) over all its spellings: one or more spaces inside, none or more around.
+
+    Args:
+        scores: (T, V).
+        tokens: the labels of the text, single spaces around it.
+        space: the label.
+    """
+    states = np.zeros(2 * len(tokens) + 1, dtype=np.int64)
+    states[1::2] = tokens
+    count = len(states)
+    moves = np.eye(count) + np.eye(count, k=1)
+    differs = np.flatnonzero((states[2:] != states[:-2]) & (states[2:] > 0))
+    moves[differs, differs + 2] = 1
+    spaces = np.flatnonzero(states == space)
+    moves[spaces + 1, spaces] = 1  # another space, after a blank
+    moves[0, 3:4] = 1  # no space before the first word
+    log_scale, mass = 0.0, np.eye(count)[0]
+    for frame in scores.astype(np.float64):
+        mass = mass @ moves * np.exp(frame[states])
+        log_scale += math.log(mass.max())
+        mass /= mass.max()
+    return log_scale + math.log(mass[-4:].sum())
 
 
 def ours(

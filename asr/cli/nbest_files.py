@@ -106,7 +106,7 @@ def report_rates(
     from asr.scoring.error_rate import score_corpus
     from asr.scoring.table import summary
 
-    speakers = {one.id: one.speaker for one in spoken if one.speaker is not None}
+    speakers = {one.id: one.speaker for one in spoken if one.speaker is not None} or None
     for name, hypotheses in texts.items():
         references = {one.id: one.text for one in spoken}
         score = score_corpus(references, hypotheses, speakers=speakers)

@@ -138,9 +138,10 @@ def _read_both(nbest: Path, tune: Path | None) -> tuple[list["NbestList"], list[
     from asr.decoding.nbest import read_nbest
 
     lists = read_nbest(nbest)
-    dev = [] if tune is None else read_nbest(tune)
-    if tune is not None:
-        _check_alike(tune, dev, nbest, lists)
+    if tune is None:
+        return lists, []
+    dev = lists if tune == nbest else read_nbest(tune)
+    _check_alike(tune, dev, nbest, lists)
     return lists, dev
 
 

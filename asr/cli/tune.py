@@ -67,6 +67,12 @@ def tune_command(
         f"weight {best.lm_weight:g}, word bonus {best.word_bonus:g}: dev WER {100 * best.wer:.2f} %"
         f" (greedy {100 * surface.greedy_wer:.2f} %); stored in {bundle}"
     )
+    before, after = surface.entropies
+    curve = surface.calibration
+    print(
+        f"confidences: log-odds x {curve.scale:.3g} + {curve.offset:.3g}; "
+        f"normalised cross-entropy {after:.3f} ({before:.3f} before)"
+    )
     stem = lm.name.split(".")[0] if lm is not None else "lm"
     written = write_surface(surface, out or bundle.parent / "tuning" / stem)
     tell(f"written: {', '.join(map(str, written))}")

@@ -26,6 +26,7 @@ from asr.decoding.alignment import aligned
 from asr.decoding.beam_kernel import ENTRIES, Pruning, Search, advance, begin
 from asr.decoding.beam_memory import allocate
 from asr.decoding.beam_results import Ranked, lm_log_prob, longest_whole, ranked
+from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import Fusion, gather, weigh
 from asr.decoding.hotwords import HotWord
 from asr.decoding.hypothesis import Hypothesis, check_normalised, hypothesis_of
@@ -100,6 +101,7 @@ class BeamSearch:
         self.fusion = fusion or Fusion()
         self.limits = limits or BeamLimits()
         self.lm = lm
+        self.calibration: Calibration | None = None  # of the words' confidences
         self._start = lm.start() if lm is not None else 0
         self._knowledge = gather(self.labels, lm, lexicon, hotwords, self.fusion.unit)
         self._scorer = weigh(self._knowledge, self.fusion)
@@ -230,6 +232,8 @@ class BeamSearch:
                     lm_log_prob=None if self.lm is None else float(found.lm[index]),
                 )
             )
+        if self.calibration is not None:
+            hypotheses = [self.calibration.applied(hypothesis) for hypothesis in hypotheses]
         return hypotheses
 
 

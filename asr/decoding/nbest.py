@@ -31,6 +31,7 @@ from asr.errors import DataError, shown
 from asr.storage import write_atomically
 
 SCORE, WORDS = "score", "words"
+MAX_SECONDS = 1e15
 NAMED = 5  # utterances that an error message names
 _KALDI_LINE = re.compile(r"[ \t]*(\S+)-([1-9][0-9]{0,5})(?:[ \t]+(.*))?")
 _WORD_KEYS = {"word", "start", "end", "confidence"}
@@ -265,13 +266,15 @@ def _candidate(entry: Any) -> Candidate:
 
 
 def _word(entry: Any) -> Word:
-    if not isinstance(entry, dict) or set(entry) != _WORD_KEYS:
+    if not isinstance(entry, dict) or entry.keys() != _WORD_KEYS:
         raise _Problem(f"a word needs {', '.join(sorted(_WORD_KEYS))}, got {_brief(entry)}")
-    start, end, confidence = (entry[key] for key in ("start", "end", "confidence"))
-    if any(_number(value) is None or isinstance(value, str) for value in (start, end, confidence)):
-        raise _Problem(f"start, end and confidence must be finite numbers, got {_brief(entry)}")
-    if not (0 <= start <= end and 0 <= confidence <= 1):
-        raise _Problem(f"needs 0 <= start <= end and 0 <= confidence <= 1, got {_brief(entry)}")
+    start, end, confidence = entry["start"], entry["end"], entry["confidence"]
+    if not {type(start), type(end), type(confidence)} <= {int, float}:
+        raise _Problem(f"start, end and confidence must be numbers, got {_brief(entry)}")
+    if not (0 <= start <= end < MAX_SECONDS and 0 <= confidence <= 1):  # NaN is none of this
+        raise _Problem(
+            f"needs 0 <= start <= end, in seconds, and 0 <= confidence <= 1, got {_brief(entry)}"
+        )
     return Word(_text(entry, "word"), float(start), float(end), float(confidence))
 
 
@@ -279,8 +282,10 @@ def _text(entry: dict[str, Any], key: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str):
         raise _Problem(f"'{key}' must be text, got {_brief(value)}")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise _Problem(f"'{key}' holds half a surrogate pair")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _Problem(f"'{key}' holds half a surrogate pair") from None
     return normalize_text(value)
 
 

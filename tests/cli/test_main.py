@@ -55,7 +55,8 @@ def sounds(tmp_path: Path) -> Path:
 def test_every_command_helps(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("prepare", "train", "transcribe", "evaluate", "config", "info"):
+    commands = "prepare train transcribe evaluate decode tune rescore combine lm config info"
+    for command in commands.split():
         assert command in out
         assert run(command, "--help")[0] == 0
 

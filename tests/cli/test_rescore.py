@@ -139,6 +139,7 @@ def test_references_without_tuning_are_those_of_the_lists(run: Run) -> None:
     code, out, err = run(*words, "--case", "upper")
     assert code == 0
     assert err.startswith("before: WER 33.33 % [")
+    assert "over speakers" not in err, "none are known"
     code, out, err = run(*words, "--case", "upper", "--out", "r.jsonl")
     assert (code, err) == (0, "asr: written to r.jsonl\n")
     assert [line.split(" %")[0] for line in out.split("\n")[:-1]] == [

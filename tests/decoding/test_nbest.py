@@ -128,13 +128,16 @@ WORD = {"word": "A", "start": 0.0, "end": 1.0, "confidence": 0.5}
         (line([{"text": "A", "words": [{**WORD, "x": 1}]}]), "a word needs confidence, end, start"),
         (
             line([{"text": "A", "words": [{**WORD, "end": "1"}]}]),
-            "start, end and confidence must be finite numbers, got",
+            "start, end and confidence must be numbers, got",
         ),
         (
             line([{"text": "A", "words": [{**WORD, "end": -1}]}]),
-            "needs 0 <= start <= end and 0 <= confidence <= 1, got",
+            "needs 0 <= start <= end, in seconds, and 0 <= confidence <= 1, got",
         ),
         (line([{"text": "A", "words": [{**WORD, "confidence": 1.5}]}]), "0 <= confidence <= 1"),
+        (line([{"text": "A", "words": [{**WORD, "end": True}]}]), "must be numbers, got"),
+        (line([{"text": "A", "words": [{**WORD, "end": float("nan")}]}]), "0 <= start <= end, in"),
+        (line([{"text": "A", "words": [{**WORD, "end": 10**400}]}]), "0 <= start <= end, in"),
         (line([{"text": "A", "words": [{**WORD, "word": 1}]}]), "'word' must be text, got 1"),
         (line([{"text": "A B", "words": [WORD]}]), 'its words do not spell its text "A B"'),
         (line([{"text": "", "words": [{**WORD, "word": ""}]}]), "its words do not spell its text"),
