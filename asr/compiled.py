@@ -5,7 +5,7 @@ when a function that it calls changes in another file: it would go on with the o
 what was compiled before any file that a function draws on was changed is deleted here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,22 @@ def compiled_loop(function: Callable[..., Any]) -> Any:
     return _fresh(njit(nogil=True, cache=True, **uncounted)(function), function)
 
 
+def is_kept(dispatcher: Any) -> bool:
+    """Whether an earlier process compiled a function, so that its first call is quick."""
+    return any(_kept(dispatcher, dispatcher.py_func))
+
+
+def _kept(dispatcher: Any, function: Callable[..., Any]) -> Iterator[Path]:
+    """The files that list what is kept of a function."""
+    folder = Path(dispatcher.stats.cache_path)
+    module = Path(function.__code__.co_filename).stem
+    return folder.glob(f"{module}.{function.__qualname__}-*.nbi")
+
+
 def _fresh(dispatcher: Any, function: Callable[..., Any]) -> Any:
     """Delete what is kept of a function from before its sources were changed."""
     changed = max(Path(file).stat().st_mtime for file in _sources_of(function))
-    folder = Path(dispatcher.stats.cache_path)
-    module = Path(function.__code__.co_filename).stem
-    for index in folder.glob(f"{module}.{function.__qualname__}-*.nbi"):
+    for index in _kept(dispatcher, function):
         if index.stat().st_mtime < changed:
             index.unlink(missing_ok=True)
     return dispatcher

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from asr.bundle import Bundle, Tuning
+from asr.compiled import is_kept
 from asr.decoding.batch import Decoder, GreedyDecoder
 from asr.decoding.beam import BeamLimits, BeamSearch
+from asr.decoding.beam_kernel import advance
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import SPACE_WORD, SPECIAL, Fusion
 from asr.decoding.hotwords import read_hotwords
@@ -116,6 +118,8 @@ def build_search(
         say(_weights_line(fusion, tuned))
     if decoding.engine == "pyctcdecode":
         return PyctcdecodeDecoder(labels, decoding.lm, fusion, limits)
+    if not is_kept(advance):
+        say("compiling the search for this machine, once: some 20 seconds")
     search = BeamSearch(
         labels, lm=lm, lexicon=lexicon, hotwords=hotwords, fusion=fusion, limits=limits
     )

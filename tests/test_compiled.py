@@ -52,14 +52,15 @@ def middle():
     return 10 * inner()
 """
 OUTER = """
-from asr.compiled import compiled
+from asr.compiled import compiled, is_kept
 from middle import middle
 
 @compiled
 def outer():
     return middle() + 1
 
-print(outer())
+before = is_kept(outer)
+print(outer(), before, is_kept(outer))
 """
 
 
@@ -86,5 +87,9 @@ def test_a_change_two_files_away_is_seen(tmp_path: Path) -> None:
             text=True,
             check=True,
         )
-        found.append(int(ran.stdout))
-    assert found == [41, 41, 51]
+        found.append(ran.stdout.split())
+    assert found == [
+        ["41", "False", "True"],
+        ["41", "True", "True"],
+        ["51", "False", "True"],
+    ]

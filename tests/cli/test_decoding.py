@@ -55,8 +55,8 @@ def sound(tmp_path: Path) -> Path:
 def test_transcribing_with_a_dictionary(run: Run, bundle: Path, sound: Path) -> None:
     lexicon = sound.parent / "words.txt"
     lexicon.write_text("FACED\nBED\nCAB\n", encoding="utf-8")
-    code, out, err = run("transcribe", sound, "--model", bundle, "--lexicon", lexicon)
-    assert (code, err) == (0, "")
+    code, out, _ = run("transcribe", sound, "--model", bundle, "--lexicon", lexicon)
+    assert code == 0
     assert set(out.split()) <= {"FACED", "BED", "CAB"}
     assert out.split()[-1] == "BED"
 
