@@ -244,7 +244,7 @@ def peak() -> float:
 
 
 def _status(name: str) -> float:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="ascii").split("\n")
     return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(name))
 
 

@@ -84,7 +84,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 def read_texts(manifest: Path) -> dict[str, str]:
     """What was said in each utterance of a manifest."""
-    records = map(json.loads, manifest.read_text(encoding="utf-8").splitlines())
+    lines = manifest.read_text(encoding="utf-8").split("\n")
+    records = [json.loads(line) for line in lines if line]
     return {record["id"]: record["text"] for record in records}
 
 

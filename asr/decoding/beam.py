@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.alignment import aligned
-from asr.decoding.beam_kernel import ENTRIES, Pruning, Search, advance, begin
+from asr.decoding.beam_kernel import Pruning, Search, advance, begin
 from asr.decoding.beam_memory import allocate
-from asr.decoding.beam_results import Ranked, lm_log_prob, longest_whole, ranked
+from asr.decoding.beam_results import Ranked, is_lost, lm_log_prob, longest_whole, ranked
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import Fusion, gather, weigh
 from asr.decoding.hotwords import HotWord
@@ -179,8 +179,11 @@ class BeamSearch:
         try:
             begin(search, self._scorer, self._start)
             advance(search, self._scorer, pruning, self.labels.blank, scores)
-            if search.sizes[ENTRIES] == 0:
-                raise DataError("a frame in which no label has a probability: the model diverged")
+            if is_lost(search):
+                raise DataError(
+                    "in some frame neither the blank nor any label that is text has a probability: "
+                    "the model diverged, or the labels stand in another order"
+                )
             found = ranked(
                 search, self._scorer, self._start, nbest, by_length=self.fusion.by_length
             )

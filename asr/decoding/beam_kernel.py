@@ -351,7 +351,9 @@ def _count(search, score, beam_size):  # type: ignore[no-untyped-def]
     """Count a score. `WORST` is the last bucket that the beam may have room for."""
     search.range[BEST] = max(search.range[BEST], score)
     place = (search.range[TOP] - score) / search.range[WIDTH]
-    bucket = 0 if place < 0 else NUM_BUCKETS - 1 if place >= NUM_BUCKETS - 1 else int(place)
+    bucket = 0  # also where scores are infinite and `place` is NaN, which is no index
+    if place > 0:
+        bucket = int(min(place, NUM_BUCKETS - 1))
     worst = search.sizes[WORST]
     if bucket > worst:
         return

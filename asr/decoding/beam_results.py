@@ -32,6 +32,12 @@ class Ranked(NamedTuple):
     token_begin: NDArray[np.int64]
 
 
+def is_lost(search: Search) -> bool:
+    """Whether no prefix of the beam has a probability above zero."""
+    beam = search.beams[search.sizes[CURRENT], : search.sizes[ENTRIES]]
+    return not (beam["blank"] + beam["label"]).any()
+
+
 def ranked(search: Search, scorer: Scorer, start: int, nbest: int, *, by_length: bool) -> Ranked:
     """The `nbest` best texts; their probabilities are summed over label sequences of equal text.
 

@@ -7,7 +7,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.hotwords import NO_HOT_WORD, HotWord, hot_automaton, hot_vocabulary
+from asr.decoding.hotwords import (
+    MAX_WEIGHT,
+    NO_HOT_WORD,
+    HotWord,
+    hot_automaton,
+    hot_vocabulary,
+    most_given,
+)
 from asr.decoding.labels import Labels, decomposed
 from asr.decoding.lexicon import Trie, best_below, build_trie, check_spellable, unspellable
 from asr.decoding.prefix_score import NO_LM, TOKEN, WORD, Scorer, Weights
@@ -41,12 +48,16 @@ class Fusion:
     by_length: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.lm_weight < np.inf:
-            raise ValueError(f"lm_weight must be 0 or more, got {self.lm_weight}")
-        if not np.isfinite(self.word_bonus):
-            raise ValueError(f"word_bonus must be finite, got {self.word_bonus}")
-        if not 0 <= self.unknown_penalty < np.inf:
-            raise ValueError(f"unknown_penalty must be 0 or more, got {self.unknown_penalty}")
+        if not 0 <= self.lm_weight <= MAX_WEIGHT:
+            raise ValueError(f"lm_weight must be 0 to {MAX_WEIGHT:g}, got {self.lm_weight}")
+        if not abs(self.word_bonus) <= MAX_WEIGHT:
+            raise ValueError(
+                f"word_bonus must be {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}, got {self.word_bonus}"
+            )
+        if not 0 <= self.unknown_penalty <= MAX_WEIGHT:
+            raise ValueError(
+                f"unknown_penalty must be 0 to {MAX_WEIGHT:g}, got {self.unknown_penalty}"
+            )
         if self.kind == "prior" and self.unit == "token":
             raise ValueError(
                 "kind 'prior' turns words into labels; with unit 'token' it has no use"
@@ -92,11 +103,13 @@ def gather(
     """Bring the words of a language model, a lexicon and hot words together.
 
     Raises:
-        DataError: words of the lexicon, or hot words, that the labels cannot spell; a language
-            model none of whose words they can.
+        DataError: no words in the lexicon; words of it, or hot words, that the labels cannot
+            spell; a language model none of whose words they can.
     """
     hot_words = hot_vocabulary(hotwords)
     if lexicon is not None:
+        if not lexicon:
+            raise DataError("the lexicon has no words")
         check_spellable(lexicon, labels, "the lexicon")
     check_spellable(hot_words, labels, "the hot words")
     words = _vocabulary(labels, lm, lexicon, hot_words, unit)
@@ -104,7 +117,7 @@ def gather(
     word_hot = np.array([hot_ids.get(word, NO_HOT_WORD) for word in words], dtype=np.int32)
     word_lm = np.zeros(len(words), np.int32)
     if lm is not None and unit == "word":
-        word_lm = np.array(lm.word_ids(words), dtype=np.int32)
+        word_lm = _lm_words(lm, words)
     return Knowledge(
         lm=lm,
         labels=labels,
@@ -168,6 +181,16 @@ def _vocabulary(
     return list({decomposed(word): word for word in (*known, *hot_words)}.values())
 
 
+def _lm_words(lm: NgramModel, words: Sequence[str]) -> NDArray[np.int32]:
+    """The words (n,) for a language model, which may write letters and their accents otherwise."""
+    ids = np.array(lm.word_ids(words), dtype=np.int32)
+    unknown = [at for at in np.flatnonzero(ids == lm.unk).tolist() if not words[at].isascii()]
+    if unknown:
+        spelt = {decomposed(word): index for index, word in enumerate(lm.words)}
+        ids[unknown] = [spelt.get(decomposed(words[at]), lm.unk) for at in unknown]
+    return ids
+
+
 def _costs(knowledge: Knowledge, fusion: Fusion) -> tuple[NDArray[np.float64], float]:
     """What each word costs besides the language model's opinion, and what an unknown one does."""
     lm = knowledge.lm
@@ -197,6 +220,7 @@ def _weights(knowledge: Knowledge, fusion: Fusion, unknown_cost: float) -> Weigh
         closed=knowledge.closed,
         prior=fusion.kind == "prior",
         hot=bool(knowledge.word_hot.any()),
+        pieces=any(piece and piece.starts_word and piece.text for piece in knowledge.labels.pieces),
     )
 
 
@@ -215,10 +239,11 @@ def _look(
     look = best_below(knowledge.trie, values, -np.inf if weights.closed else unknown)
     if weights.prior:
         look = np.zeros(len(look))
-    costs = [] if weights.closed else [weights.unknown_cost]
-    best = max(*costs, float(word_cost.max(initial=-1e30)), -1e30)
-    most_hot = max(0.0, float(hot_bonuses.max(initial=0.0)))
-    return _frozen(look), weights._replace(unknown_look=unknown, best_cost=best + most_hot)
+    best = float(word_cost.max(initial=-1e30 if weights.closed else weights.unknown_cost))
+    if weights.prior:  # a share of one, for which penalties that all words have do not count
+        best = weights.word_bonus
+    best += most_given(knowledge.hot)
+    return _frozen(look), weights._replace(unknown_look=unknown, best_cost=best)
 
 
 def _token_words(

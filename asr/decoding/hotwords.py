@@ -16,6 +16,7 @@ from asr.errors import DataError, shown
 from asr.lm.ngram import Automaton
 
 DEFAULT_WEIGHT = 8.0  # nats
+MAX_WEIGHT = 1e6  # with which no sum overflows
 NO_HOT_WORD = 0
 
 
@@ -25,6 +26,12 @@ class HotWord:
 
     phrase: str
     weight: float = DEFAULT_WEIGHT
+
+    def __post_init__(self) -> None:
+        if not abs(self.weight) <= MAX_WEIGHT:
+            raise ValueError(
+                f"weight must be {-MAX_WEIGHT:g} to {MAX_WEIGHT:g} nats, got {self.weight}"
+            )
 
 
 @dataclass(slots=True)
@@ -42,7 +49,7 @@ def read_hotwords(path: Path) -> list[HotWord]:
     """The hot words of a text file: a word or phrase a line, with a weight after a tab.
 
     Raises:
-        DataError: the file cannot be read, a weight that is no finite number, or no hot word.
+        DataError: the file cannot be read, a weight that is no number, or no hot word.
     """
     found = []
     for number, line in read_lines(path):
@@ -68,6 +75,16 @@ def hot_automaton(hotwords: Sequence[HotWord], vocabulary: Sequence[str]) -> Aut
         ([ids[word] for word in words(normalize_text(hot.phrase))], hot.weight) for hot in hotwords
     ]
     return _arrays(_states(phrases), len(vocabulary) + 1)
+
+
+def most_given(automaton: Automaton) -> float:
+    """The most that any word is given in any state: more than any arc where a phrase goes on."""
+    most: list[float] = []
+    for state, shorter in enumerate(automaton.backoff_states.tolist()):
+        arcs = automaton.arc_log_probs[automaton.arc_begin[state] : automaton.arc_begin[state + 1]]
+        backing_off = automaton.backoff_log_probs[state] + most[shorter] if state else 0.0
+        most.append(float(arcs.max(initial=backing_off)))
+    return max(most)
 
 
 def _states(phrases: Sequence[tuple[list[int], float]]) -> list[_State]:
@@ -127,6 +144,6 @@ def _weight(text: str, where: str) -> float:
         weight = float(text.strip())
     except ValueError:
         weight = np.nan
-    if not np.isfinite(weight):
+    if not abs(weight) <= MAX_WEIGHT:
         raise DataError(f"{where}: weight '{shown(text.strip())}' is no number of nats, such as 8")
     return weight

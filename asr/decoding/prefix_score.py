@@ -39,6 +39,8 @@ class Weights(NamedTuple):
         closed: only the words of the tree are allowed.
         prior: whether unfinished words count by the shares of `Prior`.
         hot: whether there are hot words.
+        pieces: whether some labels begin a word and spell it as well, so that one that only begins
+            a word may be the first label, not only what stands after a word.
     """
 
     lm_weight: float
@@ -53,6 +55,7 @@ class Weights(NamedTuple):
     closed: bool
     prior: bool
     hot: bool
+    pieces: bool
 
 
 class Scorer(NamedTuple):
@@ -162,7 +165,7 @@ def extend(scorer, prior, nodes, node, token):  # type: ignore[no-untyped-def]
                 return False, 0.0, 0.0, 0, 0, 0
             scored = nodes[node].ended
             lm_state, hot_state = nodes[node].ended_lm, nodes[node].ended_hot
-        elif weights.closed and begin == end:
+        elif weights.closed and begin == end and not (weights.pieces and node == 0):
             return False, 0.0, 0.0, 0, 0, 0
         place = ROOT
     if weights.unit == TOKEN:

@@ -15,11 +15,12 @@ import numpy as np
 
 from asr.decoding.alignment import aligned
 from asr.decoding.beam import BeamLimits, as_array, checked_scores
-from asr.decoding.fusion import Fusion
+from asr.decoding.fusion import SPECIAL, Fusion
 from asr.decoding.hypothesis import Hypothesis, hypothesis_of
 from asr.decoding.labelling import labelling_log_prob
 from asr.decoding.labels import Labels
 from asr.errors import ConfigError, DataError, shown
+from asr.lm.loading import listed_words, load_lm
 
 
 class PyctcdecodeDecoder:
@@ -33,7 +34,7 @@ class PyctcdecodeDecoder:
 
     Raises:
         ConfigError: pyctcdecode or kenlm is not installed, or cannot do what is asked for.
-        DataError: KenLM cannot read the model.
+        DataError: the model cannot be read, or not by KenLM.
     """
 
     def __init__(self, labels: Labels, lm: Path | None, fusion: Fusion, limits: BeamLimits) -> None:
@@ -44,14 +45,9 @@ class PyctcdecodeDecoder:
         if labels.blank != 0:
             raise ValueError(f"the blank must be label 0, got {labels.blank}")
         self.labels, self.limits = labels, limits
-        self._tokens = {
-            " " if piece.starts_word and not piece.text else name: index
-            for index, (name, piece) in enumerate(zip(labels.names, labels.pieces, strict=True))
-            if piece is not None
-        }
-        self._decoder = _build(
-            ["", *(_written(labels, i) for i in range(1, len(labels)))], lm, fusion
-        )
+        written = ["", *(_written(labels, index) for index in range(1, len(labels)))]
+        self._tokens = {text: index for index, text in enumerate(written) if index}
+        self._decoder = _build(written, lm, fusion)
 
     def decode_nbest(
         self,
@@ -124,10 +120,13 @@ def _build(labels: list[str], lm: Path | None, fusion: Fusion) -> Any:
             "--decoder pyctcdecode needs pyctcdecode: pip install 'asr-toolkit[decoders]'"
         ) from error
     logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
+    # Left to itself it knows only the words that have a back-off weight, and none of a .gz file.
+    known = None if lm is None else [w for w in listed_words(load_lm(lm)) if w not in SPECIAL]
     try:
         return build_ctcdecoder(
             labels,
             None if lm is None else str(lm),
+            known,
             alpha=fusion.lm_weight,
             beta=fusion.word_bonus,
             unk_score_offset=-fusion.unknown_penalty / math.log(10),

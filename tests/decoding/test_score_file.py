@@ -54,6 +54,7 @@ def test_labels_of_a_file(tmp_path: Path) -> None:
     path.write_text("A\n\nB\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"labels.txt: label 1 is empty"):
         read_label_file(path, blank=0)
+    path.write_text("A\nB\nC\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"labels.txt: blank must be 0 to 2, got 7"):
         read_label_file(path, blank=7)
     with pytest.raises(DataError, match=r"none.txt: cannot be read"):
