@@ -146,10 +146,12 @@ def add_tuning(folder: Path, tuning: Tuning) -> None:
     """Put the weights of a language model into a bundle; those for the same model give way.
 
     Raises:
-        ModelError: no bundle, or a damaged one.
+        ModelError: no bundle, a damaged one, or one with a folder inside.
         ResourceError: the disk is full or not writable; the bundle is as it was.
     """
+    folder = folder.resolve()  # of a link or ".", which cannot be renamed, the folder itself
     bundle = read_bundle(folder)
+    check_flat(folder)
     key = (tuning.lm_sha256, tuning.lexicon_sha256, tuning.unit, tuning.fusion)
     kept = [t for t in bundle.tunings if (t.lm_sha256, t.lexicon_sha256, t.unit, t.fusion) != key]
     with folder_writer(folder) as temporary:
@@ -157,6 +159,17 @@ def add_tuning(folder: Path, tuning: Tuning) -> None:
             if file.is_file() and file.name != MANIFEST:
                 shutil.copy2(file, temporary / file.name)
         write_json(temporary / TUNINGS, {"tunings": [t.model_dump() for t in (*kept, tuning)]})
+
+
+def check_flat(folder: Path) -> None:
+    """Return when a bundle can be written anew, which would lose a folder inside.
+
+    Raises:
+        ModelError: there is one.
+    """
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            raise ModelError(f"{shown(entry)}: a folder inside the bundle; move it elsewhere")
 
 
 def _read_vocabulary(path: Path) -> dict[str, int]:

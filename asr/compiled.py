@@ -2,7 +2,7 @@
 
 numba keeps compiled functions on disk and compiles one again when its own file changes, but not
 when a function that it calls changes in another file: it would go on with the old one inside. So
-what was compiled before any file that a function draws on was changed is deleted here.
+what was compiled with another version of any file that a function draws on is deleted here.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,12 +45,22 @@ def _kept(dispatcher: Any, function: Callable[..., Any]) -> Iterator[Path]:
 
 
 def _fresh(dispatcher: Any, function: Callable[..., Any]) -> Any:
-    """Delete what is kept of a function from before its sources were changed."""
-    changed = max(Path(file).stat().st_mtime for file in _sources_of(function))
-    for index in _kept(dispatcher, function):
-        if index.stat().st_mtime < changed:
+    """Delete what is kept of a function from other versions of its sources."""
+    versions = "".join(f"{file} {_version(file)}\n" for file in sorted(_sources_of(function)))
+    module = Path(function.__code__.co_filename).stem
+    record = Path(dispatcher.stats.cache_path) / f"{module}.{function.__qualname__}.sources"
+    if not record.is_file() or record.read_text(encoding="utf-8") != versions:
+        for index in _kept(dispatcher, function):
             index.unlink(missing_ok=True)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(versions, encoding="utf-8")
     return dispatcher
+
+
+def _version(file: str) -> str:
+    """What numba tells versions of a file by; a file that is put back is older, yet another."""
+    status = Path(file).stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _sources_of(function: Callable[..., Any]) -> set[str]:

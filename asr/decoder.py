@@ -140,6 +140,8 @@ def check_effects(decoding: Decoding) -> None:
                 raise ConfigError(f"{_flag(name)} has no effect without --lm")
     if decoding.engine == "pyctcdecode" and (decoding.lexicon or decoding.hotwords):
         raise ConfigError("--decoder pyctcdecode has neither --lexicon nor --hotwords here")
+    if decoding.engine == "pyctcdecode" and decoding.lm is None and decoding.word_bonus is not None:
+        raise ConfigError("--word-bonus has no effect with --decoder pyctcdecode without --lm")
     if decoding.fusion == "prior" and decoding.lexicon is None:
         raise ConfigError("--fusion prior needs --lexicon: it shares out the words of a dictionary")
     if decoding.fusion == "prior" and decoding.lm_unit == "token":

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle import Tuning, add_tuning, read_bundle
+from asr.bundle import Tuning, add_tuning, check_flat, read_bundle
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text, words
 from asr.decoder import Decoding, build_decoder
@@ -109,12 +109,13 @@ def tune(
     Raises:
         ConfigError: no language model, weights that are given, or a manifest that is a test set.
         DataError: a file that cannot be used.
+        ModelError: no bundle, a damaged one, or one that cannot be written anew.
     """
     _check(bundle, manifest, decoding)
     recognizer = load(bundle, device=device)
     search = build_decoder(decoding, read_bundle(bundle), say)
     if not isinstance(search, BeamSearch):
-        raise ConfigError("asr tune needs --lm: there is nothing else to weigh")
+        raise ConfigError("weights are found with our own search, not with pyctcdecode")
     references = {u.id: u for u in read_manifest(manifest)}
     scores: dict[str, NDArray[np.float32]] = {}
     greedy = evaluate(recognizer, manifest, scores=scores)
@@ -210,9 +211,13 @@ class _Trials:
         return decode_each(self._search.with_fusion(fusion), self._scores)
 
     def _best(self) -> Point:
-        weights = [point.lm_weight for point in self._points.values()]
-        middle = sum(weights) / len(weights)
-        return min(self._points.values(), key=lambda p: (p.wer, p.cer, abs(p.lm_weight - middle)))
+        points = self._points.values()
+        weight = sum(point.lm_weight for point in points) / len(points)
+        bonus = sum(point.word_bonus for point in points) / len(points)
+        return min(
+            points,
+            key=lambda p: (p.wer, p.cer, abs(p.lm_weight - weight), abs(p.word_bonus - bonus)),
+        )
 
 
 def _check(bundle: Path, manifest: Path, decoding: Decoding) -> None:
@@ -221,6 +226,7 @@ def _check(bundle: Path, manifest: Path, decoding: Decoding) -> None:
     if decoding.lm_weight is not None or decoding.word_bonus is not None:
         raise ConfigError("--lm-weight and --word-bonus are what asr tune finds; leave them out")
     test = read_bundle(bundle).recipe.data.test
+    check_flat(bundle)
     same = test and Path(test).exists() and manifest.exists() and Path(test).samefile(manifest)
     if same or manifest.stem == "test" or manifest.stem.startswith("test-"):
         raise ConfigError(

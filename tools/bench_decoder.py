@@ -26,6 +26,7 @@ import argparse
 import ctypes
 import gc
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -130,16 +131,16 @@ def compare_memory(material: Material, options: argparse.Namespace) -> Iterable[
     scores = np.stack(list(islice(cycle(frames), count)))
     lm = material.lm()
     BeamSearch(material.names, lm=lm).decode(scores[None, :50])  # compiles and touches
-    touched = sum(int(array.view(np.uint8).sum()) for array in lm.automaton)
-    lm.word_ids(["A"])
-    rows = [f"memory: {count} frames ({LONG_SECONDS:.0f} s), beam 100, MB; sum {touched}"]
+    for array in lm.automaton:
+        array.max()  # every page is resident
+    size = sum(array.nbytes for array in lm.automaton) / 1e6
+    yield f"memory: MB of {count} frames ({LONG_SECONDS:.0f} s), beam 100; the model has {size:.1f}"
     before = begin_peak()
     search = BeamSearch(material.names, lm=lm)
-    rows.append(f"  making the search: peak {peak() - before:.1f}")
+    yield f"  making the search: peak {peak() - before:.1f}"
     before = begin_peak()
     search.decode(scores[None])
-    rows.append(f"  decoding: peak {peak() - before:.1f}")
-    return rows
+    yield f"  decoding: peak {peak() - before:.1f}"
 
 
 def compare_start(material: Material, options: argparse.Namespace) -> Iterable[str]:
@@ -147,16 +148,15 @@ def compare_start(material: Material, options: argparse.Namespace) -> Iterable[s
     key = min(material.scores, key=lambda name: len(material.scores[name]))
     arguments = [str(options.scores), key, "\n".join(material.names)]
     material.lm()  # leaves it in the cache of models
-    yield f"start: seconds up to a first hypothesis ({len(material.scores[key])} frames)"
+    frames = len(material.scores[key])
+    yield f"start: seconds up to a first hypothesis ({frames} frames), wall, then processor"
     for name, rest in (("without model", []), ("with model", [str(material.arpa)])):
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-c", FIRST_HYPOTHESIS, *arguments, *rest]
-            first = process_seconds(command, folder)
-            later = [process_seconds(command, folder) for _ in range(options.repeats)]
-        yield f"  {name:14} {first:6.2f} at first, later {spread(later)}"
+            first, *later = (process(command, folder) for _ in range(options.repeats + 1))
+        yield f"  {name:14} at first {spread([first])}, later {spread(later)}"
     imports = [sys.executable, "-c", "import asr.decoding.beam"]
-    floor = [process_seconds(imports, "") for _ in range(options.repeats)]
-    yield f"  {'imports alone':14} {spread(floor)}"
+    yield f"  {'imports alone':14} {spread([process(imports, '') for _ in range(options.repeats)])}"
 
 
 COMPARISONS = {
@@ -248,17 +248,26 @@ def _status(name: str) -> float:
     return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(name))
 
 
-def process_seconds(command: Sequence[str], kernels: str) -> float:
-    """Wall time of a process whose compiled functions are in a folder; "": in the usual one."""
+def process(command: Sequence[str], kernels: str) -> tuple[float, float]:
+    """Wall and processor seconds of a process.
+
+    Args:
+        command: the program and its arguments.
+        kernels: where compiled functions are kept; "": in the usual place.
+    """
     environment = {**os.environ, **({"NUMBA_CACHE_DIR": kernels} if kernels else {})}
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, capture_output=True, env=environment)  # noqa: S603
-    return time.perf_counter() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - begun, cpu
 
 
-def spread(values: Sequence[float]) -> str:
-    """Median, smallest and largest."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} … {max(values):.2f})"
+def spread(seconds: Sequence[tuple[float, float]]) -> str:
+    """Median and smallest of wall and of processor time."""
+    wall, cpu = zip(*seconds, strict=True)
+    middle, least = statistics.median(wall), min(wall)
+    return f"{middle:.2f} (min {least:.2f}), {statistics.median(cpu):.2f} (min {min(cpu):.2f})"
 
 
 def read_material(options: argparse.Namespace) -> Material:

@@ -73,6 +73,8 @@ def decode_command(
     )
     if nbest > 1 and output_format is not Format.json:
         raise ConfigError("--nbest needs --format json, which has a place for them")
+    if not 0 < frame_seconds < float("inf"):
+        raise ConfigError(f"--frame-seconds must be above 0, got {frame_seconds:g}")
     search = build_search(decoding, read_label_file(labels, blank=blank), tell, vocabulary={})
     found_each = decode_each(search, read_scores(scores), nbest=nbest, frame_seconds=frame_seconds)
     for name, found in found_each:
@@ -80,7 +82,8 @@ def decode_command(
             lists = [hypothesis.as_dict() for hypothesis in found]
             print(json.dumps({"id": name, "nbest": lists}, ensure_ascii=False))
         elif output_format is Format.ctm:
-            print("\n".join(ctm_lines(name, found[0].words)))
+            for line in ctm_lines(name, found[0].words):
+                print(line)
         else:
             print(f"{name}\t{found[0].text}")
     return 0

@@ -51,6 +51,8 @@ def tune_command(
         fusion=fusion,
         beam_size=beam_size,
     )
+    name = lm.name.removesuffix(".gz").removesuffix(".arpa") if lm is not None else ""
+    folder = out or bundle.resolve().parent / "tuning" / name
     with bar("searching") as advance:
         surface = tune(
             bundle,
@@ -73,8 +75,7 @@ def tune_command(
         f"confidences: log-odds x {curve.scale:.3g} + {curve.offset:.3g}; "
         f"normalised cross-entropy {after:.3f} ({before:.3f} before)"
     )
-    stem = lm.name.split(".")[0] if lm is not None else "lm"
-    written = write_surface(surface, out or bundle.parent / "tuning" / stem)
+    written = write_surface(surface, folder)
     tell(f"written: {', '.join(map(str, written))}")
     if len(written) == 1:
         tell("no picture: matplotlib is not installed (pip install 'asr-toolkit[plots]')")

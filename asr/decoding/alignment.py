@@ -16,7 +16,8 @@ from asr.decoding.hypothesis import TokenSpan, check_normalised
 from asr.errors import DataError
 from asr.objectives.ctc import frames_needed
 
-MAX_CELLS = 1 << 30  # bytes of the table of moves: a quarter of an hour at 30 ms and 15 letters/s
+MAX_CELLS = 1 << 36  # frames times states, an hour at 10 ms and 15 letters/s: some minutes
+KEPT_BYTES = 1 << 26  # of a table that saves working out the moves twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Alignment:
 def align(log_probs: ArrayLike, tokens: Sequence[int], *, blank: int = 0) -> Alignment:
     """The most probable alignment of `tokens`; of equal ones that which moves on earliest.
 
-    Time and memory grow with frames times tokens: 5 ms for 50 s of speech at 30 ms a frame.
+    Time grows with frames times tokens: 5 ms for 50 s of speech at 30 ms a frame.
 
     Args:
         log_probs: (T, V) of one utterance, from `log_softmax`.
@@ -106,7 +107,7 @@ def _token_frames(scores, tokens, blank):  # type: ignore[no-untyped-def]
     """First frame, end frame and best log-probability (U,) of each token, and that of the path."""
     states = np.full(2 * len(tokens) + 1, blank, np.int64)
     states[1::2] = tokens
-    path, log_prob = _viterbi(scores, states, blank)
+    path, log_prob = _viterbi(scores, states, blank, KEPT_BYTES)
     starts = np.full(len(tokens), -1, np.int64)
     ends = np.zeros(len(tokens), np.int64)
     best = np.full(len(tokens), -np.inf)
@@ -121,20 +122,53 @@ def _token_frames(scores, tokens, blank):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _viterbi(scores, states, blank):  # type: ignore[no-untyped-def]
+def _viterbi(scores, states, blank, kept_bytes):  # type: ignore[no-untyped-def]
     """The best path (T,) of indices into `states` (S,), and its log-probability.
 
-    `scores` is (T, V) float64. Each frame stays in its state, moves on by one, or by two over a
-    blank between different tokens; ties stay. States that cannot be reached yet, or from which the
-    end cannot be reached any more, are not computed.
+    Where a table of all moves would take more than `kept_bytes`, only some columns of scores are
+    kept, and the moves from one to the next are worked out a second time on the way back: memory
+    then grows with the square root of the frames.
     """
     num_frames, num_states = len(scores), len(states)
-    moves = np.zeros((num_frames, num_states), np.uint8)
-    before = np.full(num_states, -np.inf)
-    now = np.full(num_states, -np.inf)
+    block = num_frames
+    if num_frames * num_states > kept_bytes:
+        block = int(np.ceil(np.sqrt(8 * num_frames)))  # a score takes 8 bytes, a move 1
+    num_blocks = -(-num_frames // block)
+    columns = np.empty((num_blocks, num_states))
+    moves = np.zeros((block, num_states), np.uint8)
+    column = np.full(num_states, -np.inf)
     for s in range(min(2, num_states)):
-        before[s] = scores[0, states[s]]
-    for t in range(1, num_frames):
+        column[s] = scores[0, states[s]]
+    for number in range(num_blocks):
+        columns[number] = column
+        column = _moved(scores, states, blank, number * block, column, moves)
+    state = num_states - 1
+    if num_states > 1 and column[state - 1] > column[state]:
+        state -= 1
+    log_prob = column[state]
+    path = np.empty(num_frames, np.int64)
+    for number in range(num_blocks - 1, -1, -1):
+        first = number * block
+        if number < num_blocks - 1:
+            _moved(scores, states, blank, first, columns[number], moves)
+        for t in range(min(first + block, num_frames) - 1, first - 1, -1):
+            path[t] = state
+            state -= moves[t - first, state]
+    return path, log_prob
+
+
+@compiled
+def _moved(scores, states, blank, first_frame, column, moves):  # type: ignore[no-untyped-def]
+    """Fill `moves` (frames, S) from `first_frame` on; the scores (S,) after them.
+
+    Each frame stays in its state, moves on by one, or by two over a blank between different tokens;
+    ties stay. States that cannot be reached yet, or from which the end cannot be reached any more,
+    are not computed.
+    """
+    num_frames, num_states = len(scores), len(states)
+    before = column.copy()
+    now = np.full(num_states, -np.inf)
+    for t in range(max(1, first_frame), min(first_frame + len(moves), num_frames)):
         first = max(0, num_states - 2 * (num_frames - t))
         last = min(num_states, 2 * t + 2)
         for s in range(first, last):
@@ -145,14 +179,6 @@ def _viterbi(scores, states, blank):  # type: ignore[no-untyped-def]
             if skips and before[s - 2] > best:
                 best, move = before[s - 2], 2
             now[s] = best + scores[t, states[s]]
-            moves[t, s] = move
+            moves[t - first_frame, s] = move
         before, now = now, before
-    state = num_states - 1
-    if num_states > 1 and before[state - 1] > before[state]:
-        state -= 1
-    log_prob = before[state]
-    path = np.empty(num_frames, np.int64)
-    for t in range(num_frames - 1, -1, -1):
-        path[t] = state
-        state -= moves[t, state]
-    return path, log_prob
+    return before

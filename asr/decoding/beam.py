@@ -32,7 +32,7 @@ from asr.decoding.hotwords import HotWord
 from asr.decoding.hypothesis import Hypothesis, check_normalised, hypothesis_of
 from asr.decoding.labelling import labelling_log_prob
 from asr.decoding.labels import Labels, read_labels
-from asr.errors import DataError
+from asr.errors import DataError, ResourceError
 from asr.lm.ngram import NgramModel
 
 CHECKED_FRAMES = 16  # of an utterance, whose probabilities must sum to one
@@ -201,7 +201,11 @@ class BeamSearch:
         return Ranked(total, np.array([acoustic]), np.array([lm]), tokens, begins)
 
     def _borrowed(self, num_frames: int) -> Search:
-        """Working memory for an utterance, from an earlier one if it is large enough."""
+        """Working memory for an utterance, from an earlier one if it is large enough.
+
+        Raises:
+            ResourceError: there is not enough.
+        """
         prior_states = len(self._scorer.lm.backoff_states) if self._scorer.weights.prior else 0
         try:
             search = self._memory.get_nowait()
@@ -209,12 +213,15 @@ class BeamSearch:
                 return search
         except Empty:
             pass
-        return allocate(
-            num_frames,
-            self.limits.beam_size,
-            len(self.labels),
-            prior_shape=(prior_states, len(self._scorer.trie.word)),
-        )
+        beam_size = self.limits.beam_size
+        shape = (prior_states, len(self._scorer.trie.word))
+        try:
+            return allocate(num_frames, beam_size, len(self.labels), prior_shape=shape)
+        except MemoryError as error:
+            raise ResourceError(
+                f"out of memory for a beam of {beam_size:,} over {num_frames:,} frames; lower "
+                "beam_size"
+            ) from error
 
     def _hypotheses(
         self, scores: Scores, found: Ranked, frame_seconds: float, duration: float | None

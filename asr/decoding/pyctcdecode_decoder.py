@@ -69,8 +69,10 @@ class PyctcdecodeDecoder:
     def _hypotheses(
         self, scores: Any, nbest: int, frame_seconds: float, duration: float | None
     ) -> list[Hypothesis]:
+        silence = np.full((1, len(self.labels)), -1e3)  # it warns of an utterance without frames
+        silence[0, self.labels.blank] = 0.0
         beams = self._decoder.decode_beams(
-            scores,
+            scores if len(scores) else silence,
             beam_width=self.limits.beam_size,
             beam_prune_logp=-self.limits.beam_threshold,
             token_min_logp=self.limits.token_threshold,

@@ -50,8 +50,11 @@ def test_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         PyctcdecodeDecoder(read_labels(["_", "▁A"]), None, Fusion(), LIMITS)
     with pytest.raises(ValueError, match="the blank must be label 0, got 3"):
         PyctcdecodeDecoder(read_labels(NAMES, blank=3), None, Fusion(), LIMITS)
-    with pytest.raises(DataError, match=r"none.arpa: KenLM cannot read it"):
+    with pytest.raises(DataError, match=r"none.arpa: cannot be read: No such file"):
         PyctcdecodeDecoder(labels, tmp_path / "none.arpa", Fusion(), LIMITS)
+    unigram = made_model(np.random.default_rng(0), ["A"], 1).write(tmp_path / "one.arpa")
+    with pytest.raises(DataError, match=r"one.arpa: KenLM cannot read it"):
+        PyctcdecodeDecoder(labels, unigram, Fusion(), LIMITS)
     monkeypatch.setitem(__import__("sys").modules, "pyctcdecode.decoder", None)
     with pytest.raises(ConfigError, match=r"pip install 'asr-toolkit\[decoders\]'"):
         PyctcdecodeDecoder(labels, None, Fusion(), LIMITS)
