@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,12 +139,13 @@ def evaluate(
         {name: found[0].text for name, found in hypotheses.items()},
         speakers={u.id: u.speaker for u in utterances if u.speaker is not None} or None,
     )
+    search = recognizer.decoder.signature
     return EvaluationResult(
         manifest=manifest,
         utterances=tuple(utterances),
         hypotheses=hypotheses,
         failures=failures,
-        score=score,
+        score=replace(score, wer=_signed(score.wer, search), cer=_signed(score.cer, search)),
         audio_seconds=sum(u.duration for u in utterances if u.id in hypotheses),
         seconds=seconds,
     )
@@ -179,6 +180,11 @@ def write_results(result: EvaluationResult, folder: Path) -> None:
 
 def _json_lines(records: Sequence[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def _signed(rate: ErrorRate, search: str) -> ErrorRate:
+    """A rate whose signature tells how hypotheses were searched for."""
+    return replace(rate, signature=f"{rate.signature}|{search}") if search else rate
 
 
 def _as_dict(rate: ErrorRate) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """From what a user asks for to a search, and what is said of a language model on the way."""
 
+import base64
 import shutil
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from asr.decoding.beam import BeamSearch
 from asr.decoding.confidence import Calibration
 from asr.decoding.labels import read_labels
 from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder
-from asr.errors import ConfigError, DataError
+from asr.errors import ConfigError, DataError, ModelError
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
+from asr.storage import folder_writer
 from tests.decoding.made_lm import made_model
+from tests.lm.test_kenlm_binary import BINARY
 
 LABELS = read_labels(["_", " ", "A", "B"])
 
@@ -76,6 +80,10 @@ def test_nothing_asked_for_is_the_best_path(trained: Path) -> None:
         (
             {"engine": "pyctcdecode", "lexicon": "w.txt"},
             "--decoder pyctcdecode has neither --lexicon nor --hotwords here",
+        ),
+        (
+            {"engine": "pyctcdecode", "word_bonus": 1.0},
+            "--word-bonus has no effect with --decoder pyctcdecode without --lm",
         ),
         ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
         ({"beam_size": 2, "beam_threshold": 0.0}, "beam_threshold must be above 0"),
@@ -139,6 +147,13 @@ def test_a_model_none_of_whose_words_can_be_spelt(tmp_path: Path) -> None:
         searched(Decoding(lm=path, lm_unit="token"))
 
 
+def test_a_kenlm_binary_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes(zlib.decompress(base64.b85decode(BINARY)))
+    with pytest.raises(ConfigError, match=r"model.bin: a KenLM binary cannot list its n-grams"):
+        searched(Decoding(lm=path))
+
+
 def tuning(lm: NgramModel, **given: object) -> Tuning:
     facts = {
         "lm_sha256": lm.sha256(),
@@ -190,3 +205,58 @@ def test_tuned_weights_travel_with_the_bundle(trained: Path, arpa: Path, tmp_pat
     assert [t.lm_weight for t in bundle.tunings] == [1.25, 3.0]
     said = [u.text.split(" ") for u in read_manifest(trained / "data" / "train.jsonl")]
     assert bundle.vocabulary == Counter(word for words in said for word in words)
+
+
+def test_a_bundle_with_a_folder_inside_is_not_written_anew(
+    trained: Path, arpa: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(trained / "run" / "best", folder)
+    (folder / "notes").mkdir()
+    lm = load_lm(arpa)
+    assert isinstance(lm, NgramModel)
+    with pytest.raises(ModelError, match="notes: a folder inside the bundle; move it elsewhere"):
+        add_tuning(folder, tuning(lm))
+    assert (folder / "notes").is_dir()
+
+
+def test_a_bundle_is_written_where_a_link_leads(
+    trained: Path, arpa: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(trained / "run" / "best", folder)
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    lm = load_lm(arpa)
+    assert isinstance(lm, NgramModel)
+    add_tuning(link, tuning(lm))
+    monkeypatch.chdir(folder)
+    add_tuning(Path(), tuning(lm, lm_sha256="other"))
+    assert link.is_symlink()
+    assert len(read_bundle(folder).tunings) == 2
+    assert {path.name for path in tmp_path.iterdir()} >= {"bundle", "link"}
+    assert not list(tmp_path.glob("*.old-*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("decoding.json", "[]", r"decoding.json: must be a JSON object"),
+        ("decoding.json", '{"tunings": [{"lm": 3}]}', r"decoding.json: .*lm"),
+        (
+            "vocabulary.tsv",
+            "A\t1\nB\tmany\n",
+            r"vocabulary.tsv:2: needs a word, a tab, and a count",
+        ),
+    ],
+)
+def test_parts_of_a_bundle_that_are_none(
+    trained: Path, tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    with folder_writer(tmp_path / "bundle") as folder:
+        for file in (trained / "run" / "best").iterdir():
+            if file.name != "manifest.json":
+                shutil.copy2(file, folder)
+        (folder / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
+        read_bundle(tmp_path / "bundle")

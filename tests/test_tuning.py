@@ -8,12 +8,13 @@ import pytest
 from asr.bundle import read_bundle
 from asr.data.manifest import read_manifest
 from asr.decoder import Decoding
+from asr.decoding.beam import BeamSearch
 from asr.decoding.confidence import Calibration
-from asr.errors import ConfigError, DataError
+from asr.errors import ConfigError, DataError, ModelError
 from asr.lm.arpa import write_arpa
 from asr.lm.estimate import estimate
 from asr.recognizer import load
-from asr.tuning import Point, Surface, tune, write_surface
+from asr.tuning import Point, Surface, _Trials, _tuning, tune, write_surface
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +106,33 @@ def test_without_matplotlib_there_is_a_table(
     point = Point(1.0, 0.0, 0.1, 0.1)
     written = write_surface(Surface((point,), point, 0.2, Calibration(), (0.1, 0.2)), tmp_path)
     assert [path.name for path in written] == ["surface.txt"]
+
+
+def test_of_equally_good_weights_those_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where everything is equally good, bonuses at the edge would favour deletions."""
+
+    def point(self: _Trials, weight: float, bonus: float) -> Point:
+        return Point(weight, bonus, 0.0, 0.0)
+
+    monkeypatch.setattr(_Trials, "_point", point)
+    _, best = _Trials(BeamSearch(["_", "A"]), {}, {}, lambda done, total: None).run()
+    assert 0.5 <= best.lm_weight <= 2
+    assert 0 <= best.word_bonus <= 3
+
+
+def test_weights_are_of_a_language_model_and_of_our_search(
+    trained: Path, bundle: Path, arpa: Path
+) -> None:
+    surface = Surface((), Point(1.0, 0.0, 0.1, 0.1), 0.2, Calibration(1.0, 0.0), (0.0, 0.0))
+    with pytest.raises(ValueError, match="a search without a language model has no weights"):
+        _tuning(BeamSearch(["_", "A"]), Decoding(), Path("dev.jsonl"), surface, "")
+    with pytest.raises(ConfigError, match="found with our own search, not with pyctcdecode"):
+        tune(
+            bundle,
+            trained / "data" / "dev.jsonl",
+            Decoding(lm=arpa, engine="pyctcdecode"),
+            say=lambda line: None,
+        )
+    (bundle / "notes").mkdir()
+    with pytest.raises(ModelError, match="notes: a folder inside the bundle; move it elsewhere"):
+        tune(bundle, trained / "data" / "dev.jsonl", Decoding(lm=arpa))

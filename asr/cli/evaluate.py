@@ -32,7 +32,9 @@ def evaluate_command(
     manifest: Annotated[Path, typer.Argument(help="A manifest, such as data/an4/test.jsonl.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for hypotheses.jsonl, nbest.jsonl and report.txt."),
+        typer.Option(
+            "--out", help="Folder for hypotheses.jsonl, nbest.jsonl, words.ctm and report.txt."
+        ),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File for the scores as JSON.")

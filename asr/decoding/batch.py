@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +23,14 @@ NUM_WORKERS = 2
 
 
 class Decoder(Protocol):
-    """Scores to hypotheses: `GreedyDecoder`, or `beam.BeamSearch`."""
+    """Scores to hypotheses: `GreedyDecoder`, or `beam.BeamSearch`.
+
+    Attributes:
+        signature: what one must know of a search to compare an error rate; empty: the best path.
+    """
+
+    @property
+    def signature(self) -> str: ...  # noqa: D102
 
     def decode_nbest(
         self,
@@ -50,6 +57,7 @@ class GreedyDecoder:
     """Best-path decoding, which has one hypothesis for an utterance; `spelling` joins tokens."""
 
     spelling: Spelling
+    signature: str = field(default="", init=False)
 
     def decode_nbest(
         self,

@@ -106,6 +106,14 @@ class BeamSearch:
         self._knowledge = gather(self.labels, lm, lexicon, hotwords, self.fusion.unit)
         self._scorer = weigh(self._knowledge, self.fusion)
         self._memory: SimpleQueue[Search] = SimpleQueue()
+        self._sizes = {"lexicon": len(lexicon or ()), "hotwords": len(hotwords)}
+
+    @property
+    def signature(self) -> str:
+        """What one must know of the search to compare an error rate with another."""
+        fusion = self.fusion.signature(None if self.lm is None else self.lm.source.name)
+        sizes = [f"{name}:{size}" for name, size in self._sizes.items() if size]
+        return "|".join([f"beam:{self.limits.beam_size}", *fusion, *sizes])
 
     def with_fusion(self, fusion: Fusion) -> "BeamSearch":
         """The same search with other weights; much quicker than a new one.

@@ -63,6 +63,13 @@ class Fusion:
                 "kind 'prior' turns words into labels; with unit 'token' it has no use"
             )
 
+    def signature(self, lm: str | None) -> list[str]:
+        """What one must know of it to compare an error rate; `lm` names the language model."""
+        bonus = f"word_bonus:{self.word_bonus:g}"
+        if lm is None:
+            return [bonus] if self.word_bonus else []
+        return [f"lm:{lm}", f"{self.kind} {self.unit}", f"lm_weight:{self.lm_weight:g}", bonus]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knowledge:
@@ -104,7 +111,7 @@ def gather(
 
     Raises:
         DataError: no words in the lexicon; words of it, or hot words, that the labels cannot
-            spell; a language model none of whose words they can.
+            spell; a language model none of whose words they can, or that knows none of the lexicon.
     """
     hot_words = hot_vocabulary(hotwords)
     if lexicon is not None:
@@ -118,6 +125,11 @@ def gather(
     word_lm = np.zeros(len(words), np.int32)
     if lm is not None and unit == "word":
         word_lm = _lm_words(lm, words)
+        if lexicon is not None and (word_lm == lm.unk).all():
+            raise DataError(
+                f"{lm.source}: knows none of the {len(words)} words of the lexicon; is it of "
+                "another case or language, or a model of tokens?"
+            )
     return Knowledge(
         lm=lm,
         labels=labels,
@@ -240,8 +252,6 @@ def _look(
     if weights.prior:
         look = np.zeros(len(look))
     best = float(word_cost.max(initial=-1e30 if weights.closed else weights.unknown_cost))
-    if weights.prior:  # a share of one, for which penalties that all words have do not count
-        best = weights.word_bonus
     best += most_given(knowledge.hot)
     return _frozen(look), weights._replace(unknown_look=unknown, best_cost=best)
 

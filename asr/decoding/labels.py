@@ -96,7 +96,8 @@ def read_labels(names: Sequence[str], *, blank: int = 0) -> Labels:
     Raises:
         ValueError: a name twice, an empty name, or no such blank.
     """
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    used = Counter(name for index, name in enumerate(names) if index != blank)
+    twice = [name for name, count in used.items() if count > 1]
     if twice:
         raise ValueError(f"labels must differ, but {twice[0]!r} stands twice")
     empty = [index for index, name in enumerate(names) if not name and index != blank]

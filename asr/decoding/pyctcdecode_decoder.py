@@ -43,8 +43,12 @@ class PyctcdecodeDecoder:
                 "--decoder pyctcdecode has neither --lm-unit token nor --fusion prior"
             )
         if labels.blank != 0:
-            raise ValueError(f"the blank must be label 0, got {labels.blank}")
+            raise ConfigError(
+                f"--decoder pyctcdecode needs the blank to be label 0, not {labels.blank}"
+            )
         self.labels, self.limits = labels, limits
+        named = fusion.signature(None if lm is None else lm.name)
+        self.signature = "|".join(["pyctcdecode", f"beam:{limits.beam_size}", *named])
         written = ["", *(_written(labels, index) for index in range(1, len(labels)))]
         self._tokens = {text: index for index, text in enumerate(written) if index}
         self._decoder = _build(written, lm, fusion)

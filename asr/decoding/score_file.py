@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def read_scores(path: Path) -> dict[str, NDArray[np.floating[Any]]]:
     try:
         stored = np.load(path, allow_pickle=False)
         arrays = {} if isinstance(stored, np.ndarray) else dict(stored.items())
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{shown(path)}: not an .npz file of arrays: {error}") from error
     if isinstance(stored, np.ndarray):
         raise DataError(f"{shown(path)}: one array; save an .npz with an array per utterance")

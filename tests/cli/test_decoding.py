@@ -190,3 +190,33 @@ def test_scores_that_cannot_be_decoded(run: Run, tmp_path: Path) -> None:
         assert message in err
     code, _, err = run("decode", tmp_path / "s.npz", "--labels", labels, "--nbest", 2)
     assert (code, "--nbest needs --format json" in err) == (2, True)
+
+
+def test_an_utterance_without_words_is_no_line_of_a_ctm(run: Run, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("_\nA\n", encoding="utf-8")
+    heard, silent = np.log([[0.1, 0.9]]), np.log([[0.9, 0.1]])
+    np.savez(tmp_path / "s.npz", silent=silent, heard=heard, none=heard[:0])
+    code, out, _ = run("decode", tmp_path / "s.npz", "--labels", labels, "--format", "ctm")
+    assert (code, out) == (0, "heard 1 0.000 1.000 A 0.9000\n")
+    for seconds in (-1, 0, "nan", "inf"):
+        words = ("--labels", labels, "--frame-seconds", seconds)
+        code, out, err = run("decode", tmp_path / "s.npz", *words)
+        assert (code, out) == (2, "")
+        assert f"--frame-seconds must be above 0, got {seconds}" in err
+
+
+def test_a_report_names_the_search(
+    run: Run, bundle: Path, trained: Path, arpa: Path, tmp_path: Path
+) -> None:
+    manifest = trained / "data" / "test.jsonl"
+    _, greedy, _ = run("evaluate", bundle, manifest)
+    _, _, _ = run(
+        "evaluate", bundle, manifest, "--lm", arpa, "--beam-size", 5, "--json", tmp_path / "x.json"
+    )
+    scores = json.loads((tmp_path / "x.json").read_text("utf-8"))
+    assert "beam" not in greedy
+    for unit in ("words", "characters"):
+        assert scores[unit]["signature"].endswith(
+            "|beam:5|lm:words.arpa|shallow word|lm_weight:0.5|word_bonus:0"
+        )

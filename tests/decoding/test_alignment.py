@@ -148,6 +148,21 @@ def test_what_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         align(np.zeros((60, 3)), [1])
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_a_table_in_blocks_gives_the_same_path(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    symbols = int(generator.integers(2, 5))
+    tokens = generator.integers(1, symbols, size=generator.integers(0, 15))
+    frames = frames_needed(tokens.tolist()) + int(generator.integers(0, 40))
+    scores = random_log_probs(frames, symbols, seed)
+    states = np.zeros(2 * len(tokens) + 1, np.int64)
+    states[1::2] = tokens
+    whole, best = alignment._viterbi(scores, states, 0, 1 << 20)
+    path, log_prob = alignment._viterbi(scores, states, 0, 0)
+    assert path.tolist() == whole.tolist()
+    assert log_prob == best
+
+
 def test_tokens_without_any_probability_have_no_alignment() -> None:
     scores = np.log(np.array([[0.5, 0.5, 1e-300], [0.5, 0.5, 1e-300]]))
     assert align(scores, [2]).spans[0].confidence == pytest.approx(1e-300)

@@ -11,12 +11,21 @@ import pytest
 import torch
 
 from asr.decoding.beam import BeamLimits, BeamSearch
-from asr.decoding.beam_kernel import begin, node_of
+from asr.decoding.beam_kernel import (
+    COUNTED,
+    NUM_BUCKETS,
+    WORST,
+    _count,
+    _keep_most_probable,
+    begin,
+    node_of,
+)
+from asr.decoding.beam_memory import allocate
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotWord
 from asr.decoding.labels import Labels, read_labels
-from asr.decoding.prefix_score import extend
-from asr.errors import DataError
+from asr.decoding.prefix_score import extend, most_beyond
+from asr.errors import DataError, ResourceError
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
 from tests.decoding.made_lm import MadeModel, made_model
@@ -32,6 +41,7 @@ from tests.decoding.search_reference import (
 
 CHARACTERS = ["_", " ", "A", "B"]
 PIECES = ["_", "▁A", "▁B", "A", "▁AB"]
+SPACED_PIECES = ["_", "▁", "▁A", "A", "B"]  # as sentencepiece writes a rare word: "▁", "B"
 WIDE = BeamLimits(beam_size=20_000, beam_threshold=math.inf, token_threshold=-math.inf)
 WEIGHT, BONUS, PENALTY = 0.7, 0.4, 1.3
 
@@ -81,14 +91,18 @@ class Plain:
         return sum(self.word(word, words[:at]) for at, word in enumerate(words))
 
     def allowed(self, tokens: Tokens, *, whole: bool) -> bool:
-        """Whether a lexicon allows the labels: its words, and a space only after a word."""
+        """Whether a lexicon allows the labels: its words, and a space only after a word.
+
+        Where other labels begin a word and spell it, the first label may be one that only begins.
+        """
         if self.lexicon is None:
             return True
         words = words_of(tokens, self.labels)
-        text = "".join(self.labels.names[token] for token in tokens)
-        if text.startswith(" ") or "  " in text:
+        bare = [spaces(self.labels, token) for token in tokens]
+        pieces = any(p is not None and p.starts_word and p.text for p in self.labels.pieces)
+        if (bare[:1] == [True] and not pieces) or (True, True) in itertools.pairwise(bare):
             return False
-        begun = bool(words) and not text.endswith(" ")
+        begun = bool(words) and not bare[-1]
         whole_words = words if whole or not begun else words[:-1]
         if any(word not in self.lexicon for word in whole_words):
             return False
@@ -164,11 +178,22 @@ class Shares(Plain):
         return float(np.logaddexp.reduce(meant) - np.logaddexp.reduce(list(weighted.values())))
 
 
+def spaces(labels: Labels, token: int) -> bool:
+    """Whether a label only begins a word."""
+    piece = labels.pieces[token]
+    return piece is not None and piece.starts_word and not piece.text
+
+
+def written(labels: Labels, tokens: Sequence[int]) -> list[str]:
+    """Labels as the words of a language model of labels."""
+    return ["<space>" if spaces(labels, t) else labels.names[t] for t in tokens]
+
+
 def token_lm(plain: MadeModel, labels: Labels) -> Callable[[Tokens], float]:
     """ln Pr of the labels as the words of a model, with a bonus each, without the end."""
 
     def score(tokens: Tokens) -> float:
-        names = ["<space>" if labels.names[t] == " " else labels.names[t] for t in tokens]
+        names = written(labels, tokens)
         return sum(
             WEIGHT * plain.log_prob(name, ["<s>", *names[:at]]) + BONUS
             for at, name in enumerate(names)
@@ -212,12 +237,12 @@ def modes(names: Sequence[str], folder: Path, limits: BeamLimits, seed: int) -> 
         shares = Shares(labels, made, lexicon=words, bonus=BONUS)
         as_prior = replace(fusion, kind="prior")
         add(f"prior {order}", shares, lm=lm, lexicon=words, fusion=as_prior)
-        spelt = made_model(random, ["<space>", *names[2:]] if " " in names else names[1:], order)
+        spelt = made_model(random, written(labels, range(1, len(names))), order)
         score = token_lm(spelt, labels)
 
         def whole(tokens: Tokens, score=score, spelt=spelt) -> float:  # type: ignore[no-untyped-def]
-            written = ["<space>" if labels.names[t] == " " else labels.names[t] for t in tokens]
-            return float(score(tokens) + WEIGHT * spelt.log_prob("</s>", ["<s>", *written]))
+            heard = ["<s>", *written(labels, tokens)]
+            return float(score(tokens) + WEIGHT * spelt.log_prob("</s>", heard))
 
         search = BeamSearch(
             names,
@@ -229,7 +254,9 @@ def modes(names: Sequence[str], folder: Path, limits: BeamLimits, seed: int) -> 
     return found
 
 
-@pytest.mark.parametrize("names", [CHARACTERS, PIECES], ids=["characters", "pieces"])
+@pytest.mark.parametrize(
+    "names", [CHARACTERS, PIECES, SPACED_PIECES], ids=["characters", "pieces", "spaced pieces"]
+)
 def test_a_full_width_search_equals_enumeration(names: list[str], tmp_path: Path) -> None:
     labels = read_labels(names)
     random = np.random.default_rng(1)
@@ -393,3 +420,156 @@ def test_a_prior_shares_out_one_among_the_next_labels(tmp_path: Path) -> None:
         following = [extend(scorer, work.prior, work.nodes, node, token) for token in (1, 2, 3)]
         shares = [np.exp(offset) for allowed, _, offset, *_ in following if allowed]
         assert sum(shares) == pytest.approx(np.exp(work.nodes[node]["offset"]))
+
+
+def test_a_dictionary_lets_an_utterance_begin_with_a_bare_word_start() -> None:
+    """Sentencepiece writes "▁", "A" for a word whose first piece does not begin one."""
+    probs = np.array([[0.05, 0.6, 0.3, 0.05], [0.02, 0.01, 0.01, 0.96]])
+    search = BeamSearch(["_", "▁", "▁B", "A"], lexicon=["A", "BA"])
+    assert search.decode(np.log(probs)[None])[0].tokens == (1, 3)
+
+
+@pytest.mark.parametrize("names", [CHARACTERS, PIECES], ids=["characters", "pieces"])
+def test_no_new_word_comes_to_more_than_its_bound(names: list[str], tmp_path: Path) -> None:
+    """Else the search would leave out what there is room for."""
+    random = np.random.default_rng(11)
+    phrases = [HotWord("A A", 3.0), HotWord("A B A", 8.0), HotWord("B AB", 40.0), HotWord("B", -2)]
+    lm = loaded(made_model(random, ["A", "AB", "BA"], 2), tmp_path)
+    fusion = Fusion(WEIGHT, BONUS, PENALTY)
+    words = ["A", "B", "AB", "BAA"]
+    searches = [
+        BeamSearch(names, hotwords=phrases),
+        BeamSearch(names, lm=lm, hotwords=phrases, fusion=fusion),
+        BeamSearch(names, lm=lm, lexicon=words, fusion=replace(fusion, kind="prior")),
+        *(mode.search for mode in modes(names, tmp_path, BeamLimits(), seed=12)),
+    ]
+    compared = 0
+    for search, _ in itertools.product(searches, range(60)):
+        scorer, work = search._scorer, search._borrowed(12)
+        begin(work, scorer, search._start)
+        node = 0
+        for token in random.integers(1, len(names), 12):
+            bound = most_beyond(scorer, work.nodes, node)
+            allowed, _, offset, *_ = extend(scorer, work.prior, work.nodes, node, token)
+            if not allowed:
+                continue
+            if scorer.labels.starts_word[token]:
+                assert offset <= bound + scorer.weights.token_bonus + 1e-9
+                compared += 1
+            node = node_of(work, scorer, node, token)
+    assert compared > 3000
+
+
+def test_the_most_probable_labels_are_kept() -> None:
+    random = np.random.default_rng(13)
+    for kept in (1, 3, 7):
+        frame, likely = random.normal(size=9), random.permutation(9).astype(np.int32)[:8]
+        expected = sorted(likely.tolist(), key=lambda label: -frame[label])[:kept]
+        _keep_most_probable(likely, 8, kept, frame)
+        assert likely[:kept].tolist() == expected
+    frames = np.log(np.array([[0.1, 0.5, 0.4]]))
+    both, one = (
+        BeamSearch(["_", "A", "B"], lexicon=["B"], limits=BeamLimits(max_tokens=most))
+        for most in (2, 1)
+    )
+    assert (both.decode(frames[None])[0].text, one.decode(frames[None])[0].text) == ("B", "")
+
+
+def test_no_score_is_counted_outside_the_buckets() -> None:
+    memory = np.zeros(NUM_BUCKETS + 50, np.int64)
+    work = allocate(1, 3, 4, prior_shape=(0, 1))._replace(buckets=memory[:NUM_BUCKETS])
+    for top, score in ((0.0, math.nan), (-math.inf, -math.inf), (0.0, -math.inf), (0.0, math.inf)):
+        work.range[:] = (top, 0.5, -math.inf)
+        work.sizes[WORST], work.sizes[COUNTED] = NUM_BUCKETS - 1, 0
+        _count(work, score, 3)
+    assert memory[:NUM_BUCKETS].sum() == 4
+    assert not memory[NUM_BUCKETS:].any()
+
+
+def test_a_frame_of_labels_that_are_never_text() -> None:
+    """The rest of the utterance would be searched with nothing in the beam."""
+    sure = np.full((4, 4), -np.inf)
+    sure[[0, 1, 2, 3], [2, 2, 3, 0]] = 0.0
+    search = BeamSearch(["_", " ", "A", "<unk>"])
+    for frames in (sure, sure[:3]):
+        with pytest.raises(DataError, match="in some frame neither the blank nor any label that"):
+            search.decode(frames[None])
+
+
+def test_a_letter_and_its_accent_are_known_however_a_model_writes_them(tmp_path: Path) -> None:
+    path = made_model(np.random.default_rng(0), ["E\u0301"], 1).write(tmp_path / "nfd.arpa")
+    lm = load_lm(path)
+    assert isinstance(lm, NgramModel)
+    frames = np.log(np.array([[0.05, 0.05, 0.9]]))[None]
+    named: list[dict[str, object]] = [
+        {},
+        {"lexicon": ["\u00c9"]},
+        {"hotwords": [HotWord("\u00c9", 0.0)]},
+    ]
+    found = [
+        BeamSearch(["_", " ", "\u00c9"], lm=lm, **given).decode(frames)[0]  # type: ignore[arg-type]
+        for given in named
+    ]
+    assert {(h.text, h.log_prob, h.lm_log_prob) for h in found} == {
+        (found[0].text, found[0].log_prob, found[0].lm_log_prob)
+    }
+
+
+def test_what_no_search_can_be_made_of(tmp_path: Path) -> None:
+    lm = loaded(made_model(np.random.default_rng(0), ["A", "AB"], 2), tmp_path)
+    with pytest.raises(DataError, match="the lexicon has no words"):
+        BeamSearch(CHARACTERS, lexicon=[])
+    with pytest.raises(DataError, match=r"made.arpa: knows none of the 2 words of the lexicon; is"):
+        BeamSearch(CHARACTERS, lm=lm, lexicon=["B", "BA"])
+    with pytest.raises(ValueError, match="kind 'prior' needs a language model and a lexicon"):
+        BeamSearch(CHARACTERS, lm=lm, fusion=Fusion(kind="prior"))
+    with pytest.raises(ValueError, match="unit is 'word' here; another needs a new search"):
+        BeamSearch(CHARACTERS, lm=lm).with_fusion(Fusion(unit="token"))
+
+
+def test_arguments_that_do_not_fit() -> None:
+    search = BeamSearch(CHARACTERS)
+    frames = np.log(np.full((2, 3, 4), 0.25))
+    with pytest.raises(ValueError, match="nbest must be at least 1, got 0"):
+        search.decode_nbest(frames, nbest=0)
+    with pytest.raises(ValueError, match="1 durations for 2 utterances"):
+        search.decode_nbest(frames, durations=[1.0])
+    for lengths in ([3], [3, 4], [-1, 3]):
+        with pytest.raises(ValueError, match="lengths must be 2 of 0 to 3, got"):
+            search.decode(frames, lengths)
+    huge = BeamSearch(CHARACTERS, limits=BeamLimits(beam_size=10**13))
+    with pytest.raises(ResourceError, match=r"beam of 10,000,000,000,000 over 3 .*lower beam_size"):
+        huge.decode(frames)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lm_weight": math.nan}, "lm_weight must be 0 to 1e\\+06, got nan"),
+        ({"lm_weight": 1e300}, "lm_weight must be 0 to 1e\\+06, got 1e\\+300"),
+        ({"word_bonus": -math.inf}, "word_bonus must be -1e\\+06 to 1e\\+06, got -inf"),
+        ({"unknown_penalty": -1.0}, "unknown_penalty must be 0 to 1e\\+06, got -1"),
+        ({"kind": "prior", "unit": "token"}, "with unit 'token' it has no use"),
+    ],
+)
+def test_fusions_that_are_none(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Fusion(**given)  # type: ignore[arg-type]
+
+
+def test_limits_that_are_none() -> None:
+    for name in ("beam_size", "max_tokens"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            BeamLimits(**{name: 0})  # type: ignore[arg-type]
+
+
+def test_a_search_tells_what_an_error_rate_must_name(tmp_path: Path) -> None:
+    lm = loaded(made_model(np.random.default_rng(0), ["A", "AB"], 2), tmp_path)
+    fusion = Fusion(0.25, word_bonus=1.5)
+    search = BeamSearch(
+        CHARACTERS, lm=lm, lexicon=["A", "B"], hotwords=[HotWord("A")], fusion=fusion
+    )
+    assert search.signature == (
+        "beam:100|lm:made.arpa|shallow word|lm_weight:0.25|word_bonus:1.5|lexicon:2|hotwords:1"
+    )
+    assert BeamSearch(CHARACTERS).signature == "beam:100"

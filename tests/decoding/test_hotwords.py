@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.decoding.hotwords import HotWord, hot_automaton, hot_vocabulary, read_hotwords
+from asr.decoding.hotwords import (
+    HotWord,
+    hot_automaton,
+    hot_vocabulary,
+    most_given,
+    read_hotwords,
+)
 from asr.errors import DataError
 from asr.lm.ngram import score_word
 
@@ -42,6 +48,26 @@ def test_every_occurrence_of_a_phrase_earns_its_weight(
     assert given_to(hotwords, heard) == pytest.approx(expected, abs=1e-4)
 
 
+@given(st.dictionaries(PHRASES, st.integers(-8, 40).map(float), max_size=5))
+def test_no_word_is_given_more_than_the_most(phrases: dict[str, float]) -> None:
+    hotwords = [HotWord(phrase, weight) for phrase, weight in phrases.items()]
+    vocabulary = hot_vocabulary(hotwords)
+    automaton = hot_automaton(hotwords, vocabulary)
+    most = max(
+        score_word(automaton, state, word)[0]
+        for state in range(len(automaton.backoff_states))
+        for word in range(len(vocabulary) + 1)
+    )
+    assert most_given(automaton) >= most - 1e-5
+
+
+def test_a_phrase_may_give_more_than_any_of_its_words() -> None:
+    """A A A: the third completes one phrase and is the second of another."""
+    automaton = hot_automaton([HotWord("A A", 3.0)], ["A"])
+    assert automaton.arc_log_probs.max() == 1.5
+    assert most_given(automaton) == 3.0
+
+
 def test_a_phrase_earns_its_share_before_it_ends() -> None:
     vocabulary = ["NEW", "YORK"]
     automaton = hot_automaton([HotWord("NEW YORK", 6.0)], vocabulary)
@@ -74,6 +100,7 @@ def test_reading_hot_words(tmp_path: Path) -> None:
     [
         ("A\t1\nB\tmuch\n", r"hot.txt:2: weight 'much' is no number of nats, such as 8"),
         ("A\tnan\n", r"hot.txt:1: weight 'nan' is no number"),
+        ("A\t1e39\n", r"hot.txt:1: weight '1e39' is no number"),
         ("\n\t3\n", "has no hot words; write a word or phrase a line"),
     ],
 )
@@ -82,3 +109,9 @@ def test_a_file_that_has_no_hot_words(tmp_path: Path, content: str, message: str
     path.write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=message):
         read_hotwords(path)
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, -1e7])
+def test_weights_that_are_none(weight: float) -> None:
+    with pytest.raises(ValueError, match="weight must be -1e\\+06 to 1e\\+06 nats, got"):
+        HotWord("A", weight)

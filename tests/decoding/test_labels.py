@@ -27,6 +27,10 @@ def test_special_labels_are_never_emitted() -> None:
     assert read_labels(["A", " ", "x"], blank=2).arrays.emitted.tolist() == [1, 1, 0]
 
 
+def test_the_name_of_the_blank_does_not_matter() -> None:
+    assert read_labels(["A", "_", "A"], blank=2).decode([0, 1]) == "A_"
+
+
 def test_a_letter_and_its_accent_are_one_word_however_they_come() -> None:
     labels = read_labels(["_", "e", "\u0301", "\u00e9"])
     assert labels.decode([1, 2]) == labels.decode([3]) == "\u00e9"

@@ -28,6 +28,19 @@ def test_files_that_have_no_scores(tmp_path: Path) -> None:
     path.write_bytes(b"not a zip")
     with pytest.raises(DataError, match=r"x.npz: not an .npz file of arrays"):
         read_scores(path)
+    np.savez_compressed(path, a=np.random.default_rng(0).random((50, 2)))
+    damaged = bytearray(path.read_bytes())
+    damaged[60:90] = bytes(30)
+    path.write_bytes(damaged)
+    with pytest.raises(
+        DataError, match=r"not an .npz file of arrays: Error -3 while decompressing"
+    ):
+        read_scores(path)
+    encrypted = bytearray(_stored(path))
+    encrypted[6] = encrypted[encrypted.rindex(b"PK\x01\x02") + 8] = 1  # the flag of encryption
+    path.write_bytes(encrypted)
+    with pytest.raises(DataError, match=r"not an .npz file of arrays: .* is encrypted"):
+        read_scores(path)
     np.savez(path, a=np.zeros((2, 2), dtype=object))
     with pytest.raises(DataError, match=r"not an .npz file of arrays: Object arrays cannot be"):
         read_scores(path)
@@ -59,3 +72,8 @@ def test_labels_of_a_file(tmp_path: Path) -> None:
         read_label_file(path, blank=7)
     with pytest.raises(DataError, match=r"none.txt: cannot be read"):
         read_label_file(tmp_path / "none.txt", blank=0)
+
+
+def _stored(path: Path) -> bytes:
+    np.savez(path, a=np.zeros((2, 2)))
+    return path.read_bytes()
