@@ -46,14 +46,15 @@ def _kept(dispatcher: Any, function: Callable[..., Any]) -> Iterator[Path]:
 
 def _fresh(dispatcher: Any, function: Callable[..., Any]) -> Any:
     """Delete what is kept of a function from other versions of its sources."""
-    versions = "".join(f"{file} {_version(file)}\n" for file in sorted(_sources_of(function)))
+    sources = sorted(_sources_of(function))
+    versions = "".join(f"{file} {_version(file)}\n" for file in sources).encode()
     module = Path(function.__code__.co_filename).stem
     record = Path(dispatcher.stats.cache_path) / f"{module}.{function.__qualname__}.sources"
-    if not record.is_file() or record.read_text(encoding="utf-8") != versions:
+    if not record.is_file() or record.read_bytes() != versions:
         for index in _kept(dispatcher, function):
             index.unlink(missing_ok=True)
         record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(versions, encoding="utf-8")
+        record.write_bytes(versions)
     return dispatcher
 
 

@@ -257,10 +257,20 @@ def _move_into_place(temporary: Path, final: Path) -> None:
         temporary.rename(final)
     except OSError:
         if replaces:
-            old.rename(final)
+            _put_back(old, final)
         raise
     _sync_folder(final.parent)
     if replaces:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _put_back(old: Path, final: Path) -> None:
+    """Undo a move, unless another process put a folder of its own in the place meanwhile."""
+    try:
+        old.rename(final)
+    except OSError:
+        if not final.exists():
+            raise
         shutil.rmtree(old, ignore_errors=True)
 
 
