@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.alignment import aligned
-from asr.decoding.beam_kernel import Pruning, Search, advance, begin
-from asr.decoding.beam_memory import allocate
+from asr.decoding.beam_kernel import advance, begin
+from asr.decoding.beam_memory import Pruning, Search, allocate
 from asr.decoding.beam_results import Ranked, is_lost, lm_log_prob, longest_whole, ranked
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import Fusion, gather, weigh

@@ -14,91 +14,15 @@ Reference: Graves & Jaitly 2014, algorithm 1, with extensions that are in the be
 instead of overwritten.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from asr.compiled import compiled_loop
+from asr.decoding.beam_memory import CURRENT, ENTRIES, LINKED, NODES, PROPOSED, STALE
+from asr.decoding.beam_selection import count_score, floor_of, select, start_counting
 from asr.decoding.lexicon import ROOT
-from asr.decoding.prefix_score import NONE, Prior, extend, most_beyond
+from asr.decoding.prefix_score import NONE, extend, most_beyond
 
 RESCALE_BELOW = 1e-60
-NUM_BUCKETS = 256  # of scores, for the selection
-NODES, ENTRIES, PROPOSED, CURRENT, WORST, COUNTED, LINKED, STALE = range(8)  # of Search.sizes
-TOP, WIDTH, BEST = range(3)  # of Search.range
-
-# A prefix of the beam: `blank` and `label`, the masses of its paths that end in a blank and in its
-# last label; `total`, the logarithm of their sum; its node and what that says; `up`, the slot of
-# the prefix without the last label; `head` and `next`, lists of the slots that extend a slot;
-# `waiting`, the next `label` while the present one is still read.
-ENTRY = np.dtype(
-    [
-        *((name, np.float64) for name in ("blank", "label", "total", "offset", "waiting")),
-        *((name, np.int32) for name in ("node", "parent", "token", "up", "head", "next")),
-    ],
-    align=True,
-)
-
-# A prefix that may be in the next beam: the slot that stays, or that `token` extends (else -1).
-CANDIDATE = np.dtype(
-    [
-        *((name, np.float64) for name in ("score", "blank", "label", "total")),
-        *((name, np.int32) for name in ("slot", "token")),
-    ],
-    align=True,
-)
-
-
-class Pruning(NamedTuple):
-    """What a search leaves out.
-
-    Attributes:
-        beam_size: most prefixes kept after a frame.
-        beam_threshold: a prefix this many nats worse than the best is dropped.
-        token_threshold: labels less probable than this (nats) do not extend a prefix, but the most
-            probable of a frame always does.
-        max_tokens: most labels of a frame that extend a prefix.
-    """
-
-    beam_size: int
-    beam_threshold: float
-    token_threshold: float
-    max_tokens: int
-
-
-class Search(NamedTuple):
-    """The working memory of one utterance.
-
-    Attributes:
-        nodes: (most nodes,) of NODE.
-        beams: (2, beam size) of ENTRY, the present beam and the next.
-        candidates: (most candidates,) of CANDIDATE.
-        likely: (V,) labels that extend prefixes in a frame.
-        prob: (V,) probability of a label in a frame, or -1 where not needed yet.
-        taken: (V,) the slot that a label extends within the beam.
-        buckets: (NUM_BUCKETS,) how many candidates have scores of each range.
-        scores: (most candidates,) scratch.
-        prior: see there.
-        sizes: (8,) nodes, prefixes in the beam, candidates, which of the beams; the last bucket
-            that the beam may have room for, and the candidates up to it; whether `up`, `head` and
-            `next` are right, and whether `total` is not.
-        range: (3,) of the scores: the top and the width of the buckets, and the best so far.
-        log_scale: (1,) what the masses were divided by.
-    """
-
-    nodes: NDArray[Any]
-    beams: NDArray[Any]
-    candidates: NDArray[Any]
-    likely: NDArray[np.int32]
-    prob: NDArray[np.float64]
-    taken: NDArray[np.int64]
-    buckets: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    prior: Prior
-    sizes: NDArray[np.int64]
-    range: NDArray[np.float64]
-    log_scale: NDArray[np.float64]
 
 
 @compiled_loop
@@ -138,9 +62,9 @@ def advance(search, scorer, pruning, blank, log_probs):  # type: ignore[no-untyp
             continue
         top = rank(search, beam)
         _stay(search, beam, frame, blank)
-        _start_counting(search, pruning, top)
+        start_counting(search, pruning, top)
         floor = _extend_all(search, scorer, pruning, beam, frame, count)
-        kept = _select(search, pruning, floor)
+        kept = select(search, pruning, floor)
         _settle(search, scorer, beam, kept)
 
 
@@ -276,7 +200,7 @@ def _extend_all(search, scorer, pruning, beam, frame, count):  # type: ignore[no
     nodes, starts_word = search.nodes, scorer.labels.starts_word
     bonus = scorer.weights.token_bonus
     filled = search.sizes[PROPOSED]
-    floor = _floor(search, pruning)
+    floor = floor_of(search, pruning)
     for slot in range(search.sizes[ENTRIES]):
         entry = beam[slot]
         _mark(search, beam, entry.head, slot)
@@ -303,8 +227,8 @@ def _extend_all(search, scorer, pruning, beam, frame, count):  # type: ignore[no
                 candidate.blank = 0.0
                 candidate.label = mass * _prob(search, frame, token)
                 filled += 1
-                _count(search, total + offset, pruning.beam_size)
-                floor = _floor(search, pruning)
+                count_score(search, total + offset, pruning.beam_size)
+                floor = floor_of(search, pruning)
         _mark(search, beam, entry.head, NONE)
     search.sizes[PROPOSED] = filled
     return floor
@@ -323,113 +247,6 @@ def _prob(search, frame, label):  # type: ignore[no-untyped-def]
     if search.prob[label] < 0.0:
         search.prob[label] = np.exp(frame[label])
     return search.prob[label]
-
-
-@compiled_loop
-def _start_counting(search, pruning, top):  # type: ignore[no-untyped-def]
-    """Count the scores of the prefixes that stay, in buckets from `top` down."""
-    size = search.sizes[PROPOSED]
-    best = lowest = top
-    for at in range(size):
-        score = search.candidates[at].score
-        best = score if at == 0 else max(best, score)
-        lowest = min(lowest, score)
-    lowest = max(lowest, best - pruning.beam_threshold)
-    search.range[TOP] = top
-    search.range[WIDTH] = max((top - lowest) / (NUM_BUCKETS - 1), 1e-12)
-    search.range[BEST] = best if size else -np.inf
-    search.sizes[WORST] = NUM_BUCKETS - 1
-    search.sizes[COUNTED] = 0
-    for bucket in range(NUM_BUCKETS):
-        search.buckets[bucket] = 0
-    for at in range(size):
-        _count(search, search.candidates[at].score, pruning.beam_size)
-
-
-@compiled_loop
-def _count(search, score, beam_size):  # type: ignore[no-untyped-def]
-    """Count a score. `WORST` is the last bucket that the beam may have room for."""
-    search.range[BEST] = max(search.range[BEST], score)
-    place = (search.range[TOP] - score) / search.range[WIDTH]
-    bucket = 0  # also where scores are infinite and `place` is NaN, which is no index
-    if place > 0:
-        bucket = int(min(place, NUM_BUCKETS - 1))
-    worst = search.sizes[WORST]
-    if bucket > worst:
-        return
-    search.buckets[bucket] += 1
-    search.sizes[COUNTED] += 1
-    while search.sizes[COUNTED] - search.buckets[worst] >= beam_size:
-        search.sizes[COUNTED] -= search.buckets[worst]
-        worst -= 1
-    search.sizes[WORST] = worst
-
-
-@compiled_loop
-def _floor(search, pruning):  # type: ignore[no-untyped-def]
-    """The score below which a candidate is out: too far from the best, or no room for it."""
-    floor = search.range[BEST] - pruning.beam_threshold
-    worst = search.sizes[WORST]
-    if worst < NUM_BUCKETS - 1:
-        # A hair lower, so that rounding keeps what lies on the boundary.
-        bound = search.range[TOP] - (worst + 1) * search.range[WIDTH] * (1 + 1e-12)
-        floor = max(floor, bound - 1e-12 * abs(bound))
-    return floor
-
-
-@compiled_loop
-def _select(search, pruning, floor):  # type: ignore[no-untyped-def]
-    """Move the best candidates to the front, in their order; their number."""
-    candidates, scores = search.candidates, search.scores
-    count = search.sizes[PROPOSED]
-    passed = 0
-    for at in range(count):
-        if candidates[at].score >= floor:
-            scores[passed] = candidates[at].score
-            passed += 1
-    ties = passed  # how many with exactly the lowest score there is room for
-    if passed > pruning.beam_size:
-        floor = _kth_largest(scores, passed, pruning.beam_size)
-        ties = pruning.beam_size
-        for at in range(passed):
-            if scores[at] > floor:
-                ties -= 1
-    kept = 0
-    for at in range(count):
-        score = candidates[at].score
-        if score < floor or (score == floor and ties == 0):
-            continue
-        if score == floor:
-            ties -= 1
-        candidates[kept] = candidates[at]
-        kept += 1
-    return kept
-
-
-@compiled_loop
-def _kth_largest(values, count, k):  # type: ignore[no-untyped-def]
-    """The k-th largest of the first `count` values, which it reorders (Hoare's quickselect)."""
-    low, high = 0, count - 1
-    wanted = k - 1
-    while low < high:
-        pivot = values[(low + high) >> 1]
-        left, right = low, high
-        while left <= right:
-            while values[left] > pivot:
-                left += 1
-            while values[right] < pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if wanted <= right:
-            high = right
-        elif wanted >= left:
-            low = left
-        else:
-            break
-    return values[wanted]
 
 
 @compiled_loop

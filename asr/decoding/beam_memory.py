@@ -1,9 +1,88 @@
-"""The working memory of a search; pages that a search never touches cost nothing."""
+"""The records and working memory of a search; pages that it never touches cost nothing."""
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from asr.decoding.beam_kernel import CANDIDATE, ENTRY, NUM_BUCKETS, Search
 from asr.decoding.prefix_score import NODE, NONE, Prior
+
+NUM_BUCKETS = 256  # of scores, for the selection
+NODES, ENTRIES, PROPOSED, CURRENT, WORST, COUNTED, LINKED, STALE = range(8)  # of Search.sizes
+TOP, WIDTH, BEST = range(3)  # of Search.range
+
+# A prefix of the beam: `blank` and `label`, the masses of its paths that end in a blank and in its
+# last label; `total`, the logarithm of their sum; its node and what that says; `up`, the slot of
+# the prefix without the last label; `head` and `next`, lists of the slots that extend a slot;
+# `waiting`, the next `label` while the present one is still read.
+ENTRY = np.dtype(
+    [
+        *((name, np.float64) for name in ("blank", "label", "total", "offset", "waiting")),
+        *((name, np.int32) for name in ("node", "parent", "token", "up", "head", "next")),
+    ],
+    align=True,
+)
+
+# A prefix that may be in the next beam: the slot that stays, or that `token` extends (else -1).
+CANDIDATE = np.dtype(
+    [
+        *((name, np.float64) for name in ("score", "blank", "label", "total")),
+        *((name, np.int32) for name in ("slot", "token")),
+    ],
+    align=True,
+)
+
+
+class Pruning(NamedTuple):
+    """What a search leaves out.
+
+    Attributes:
+        beam_size: most prefixes kept after a frame.
+        beam_threshold: a prefix this many nats worse than the best is dropped.
+        token_threshold: labels less probable than this (nats) do not extend a prefix, but the most
+            probable of a frame always does.
+        max_tokens: most labels of a frame that extend a prefix.
+    """
+
+    beam_size: int
+    beam_threshold: float
+    token_threshold: float
+    max_tokens: int
+
+
+class Search(NamedTuple):
+    """The working memory of one utterance.
+
+    Attributes:
+        nodes: (most nodes,) of NODE.
+        beams: (2, beam size) of ENTRY, the present beam and the next.
+        candidates: (most candidates,) of CANDIDATE.
+        likely: (V,) labels that extend prefixes in a frame.
+        prob: (V,) probability of a label in a frame, or -1 where not needed yet.
+        taken: (V,) the slot that a label extends within the beam.
+        buckets: (NUM_BUCKETS,) how many candidates have scores of each range.
+        scores: (most candidates,) scratch.
+        prior: see there.
+        sizes: (8,) nodes, prefixes in the beam, candidates, which of the beams; the last bucket
+            that the beam may have room for, and the candidates up to it; whether `up`, `head` and
+            `next` are right, and whether `total` is not.
+        range: (3,) of the scores: the top and the width of the buckets, and the best so far.
+        log_scale: (1,) what the masses were divided by.
+    """
+
+    nodes: NDArray[Any]
+    beams: NDArray[Any]
+    candidates: NDArray[Any]
+    likely: NDArray[np.int32]
+    prob: NDArray[np.float64]
+    taken: NDArray[np.int64]
+    buckets: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    prior: Prior
+    sizes: NDArray[np.int64]
+    range: NDArray[np.float64]
+    log_scale: NDArray[np.float64]
+
 
 PRIOR_BYTES = 64 * 1024 * 1024  # of the table of priors, where they are used
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, compiled_loop
-from asr.decoding.beam_kernel import CURRENT, ENTRIES, NODES, Search, rank
+from asr.decoding.beam_kernel import rank
+from asr.decoding.beam_memory import CURRENT, ENTRIES, NODES, Search
 from asr.decoding.lexicon import ROOT, child_of
 from asr.decoding.prefix_score import NO_LM, NONE, TOKEN, Scorer, finish
 from asr.lm.ngram import score_word

@@ -11,16 +11,9 @@ import pytest
 import torch
 
 from asr.decoding.beam import BeamLimits, BeamSearch
-from asr.decoding.beam_kernel import (
-    COUNTED,
-    NUM_BUCKETS,
-    WORST,
-    _count,
-    _keep_most_probable,
-    begin,
-    node_of,
-)
-from asr.decoding.beam_memory import allocate
+from asr.decoding.beam_kernel import _keep_most_probable, begin, node_of
+from asr.decoding.beam_memory import COUNTED, NUM_BUCKETS, WORST, allocate
+from asr.decoding.beam_selection import count_score
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotWord
 from asr.decoding.labels import Labels, read_labels
@@ -481,7 +474,7 @@ def test_no_score_is_counted_outside_the_buckets() -> None:
     for top, score in ((0.0, math.nan), (-math.inf, -math.inf), (0.0, -math.inf), (0.0, math.inf)):
         work.range[:] = (top, 0.5, -math.inf)
         work.sizes[WORST], work.sizes[COUNTED] = NUM_BUCKETS - 1, 0
-        _count(work, score, 3)
+        count_score(work, score, 3)
     assert memory[:NUM_BUCKETS].sum() == 4
     assert not memory[NUM_BUCKETS:].any()
 
