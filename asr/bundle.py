@@ -7,6 +7,7 @@ with a SHA-256 of each.
 """
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -18,7 +19,8 @@ from torch import nn
 
 from asr.config import Config, parse
 from asr.data.tokenizer import Tokenizer, load_tokenizer
-from asr.errors import ConfigError, ModelError, shown
+from asr.errors import ConfigError, ModelError, ResourceError, shown
+from asr.lm.neural_bundle import is_neural_bundle
 from asr.recipe import Recipe
 from asr.storage import (
     MANIFEST,
@@ -38,15 +40,20 @@ TUNINGS = "decoding.json"
 
 
 class Tuning(Config):
-    """How much a language model counts, as found on development data for this recogniser."""
+    """How much a language model counts, as found on development data for this recogniser.
+
+    Fields with a default are missing in files of older versions.
+    """
 
     lm_sha256: str
     lm: str  # its file name, for people
     lexicon_sha256: str = ""
+    hotwords_sha256: str = ""
     unit: Literal["word", "token"]
     fusion: Literal["shallow", "prior"]
     lm_weight: float
     word_bonus: float
+    unknown_penalty: float = 10.0
     beam_size: int
     confidence_scale: float  # of the log-odds of a word's confidence, and what is added to them
     confidence_offset: float
@@ -54,6 +61,11 @@ class Tuning(Config):
     dev_wer: float
     dev_wer_greedy: float
     command: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What it is for: with another model, lexicon … other weights are best."""
+        return (self.lm_sha256, self.lexicon_sha256, self.hotwords_sha256, self.unit, self.fusion)
 
 
 class _Tunings(Config):
@@ -110,6 +122,11 @@ def write_bundle(
     write_atomically(folder / "README.md", model_card(recipe, facts, model))
 
 
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder is that of a recogniser, finished in writing; nothing in it is read."""
+    return (folder / MANIFEST).is_file() and not is_neural_bundle(folder)
+
+
 def read_bundle(folder: Path) -> Bundle:
     """Everything but the weights, verified.
 
@@ -118,6 +135,11 @@ def read_bundle(folder: Path) -> Bundle:
     """
     if not folder.is_dir():
         raise ModelError(f"{shown(folder)}: no such bundle (a folder made by asr train)")
+    if is_neural_bundle(folder):
+        raise ModelError(
+            f"{shown(folder)}: is a language model, no speech recogniser; give it as --lm, and a "
+            "recogniser as the model"
+        )
     verify_folder(folder)
     content = read_json(folder / DESCRIPTION)
     if not isinstance(content, dict) or content.keys() != {"recipe", "facts"}:
@@ -143,7 +165,7 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def add_tuning(folder: Path, tuning: Tuning) -> None:
-    """Put the weights of a language model into a bundle; those for the same model give way.
+    """Put the weights of a language model into a bundle; those for the same key give way.
 
     Raises:
         ModelError: no bundle, a damaged one, or one with a folder inside.
@@ -151,9 +173,8 @@ def add_tuning(folder: Path, tuning: Tuning) -> None:
     """
     folder = folder.resolve()  # of a link or ".", which cannot be renamed, the folder itself
     bundle = read_bundle(folder)
-    check_flat(folder)
-    key = (tuning.lm_sha256, tuning.lexicon_sha256, tuning.unit, tuning.fusion)
-    kept = [t for t in bundle.tunings if (t.lm_sha256, t.lexicon_sha256, t.unit, t.fusion) != key]
+    check_tunable(folder)
+    kept = [old for old in bundle.tunings if old.key != tuning.key]
     with folder_writer(folder) as temporary:
         for file in folder.iterdir():
             if file.is_file() and file.name != MANIFEST:
@@ -161,15 +182,23 @@ def add_tuning(folder: Path, tuning: Tuning) -> None:
         write_json(temporary / TUNINGS, {"tunings": [t.model_dump() for t in (*kept, tuning)]})
 
 
-def check_flat(folder: Path) -> None:
-    """Return when a bundle can be written anew, which would lose a folder inside.
+def check_tunable(folder: Path) -> None:
+    """Return when weights can be put into a bundle, which writes it anew.
 
     Raises:
-        ModelError: there is one.
+        ModelError: a folder inside, which would be lost.
+        ResourceError: the bundle, or the folder that it is in, cannot be written.
     """
     for entry in folder.iterdir():
         if entry.is_dir():
             raise ModelError(f"{shown(entry)}: a folder inside the bundle; move it elsewhere")
+    folder = folder.resolve()
+    for place in (folder, folder.parent):  # it is replaced, which changes the folder that it is in
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise ResourceError(
+                f"{shown(place)}: cannot be written, so that no weights can be stored in the "
+                "bundle; make it writable, or copy the bundle and tune the copy"
+            )
 
 
 def _read_vocabulary(path: Path) -> dict[str, int]:

@@ -32,6 +32,16 @@ def compiled_loop(function: Callable[..., Any]) -> Any:
     return _fresh(njit(nogil=True, cache=True, **uncounted)(function), function)
 
 
+def compiled_inline(function: Callable[..., Any]) -> Any:
+    """Like `compiled_loop`, for a function that becomes part of each compiled one that calls it.
+
+    A call hands every array over as seven numbers. Those of a search are some three hundred, which
+    takes longer than most of its functions; whatever is called for a frame or label is made so.
+    """
+    uncounted: dict[str, Any] = {"_nrt": False, "inline": "always"}
+    return _fresh(njit(nogil=True, cache=True, **uncounted)(function), function)
+
+
 def is_kept(dispatcher: Any) -> bool:
     """Whether an earlier process compiled a function, so that its first call is quick."""
     return any(_kept(dispatcher, dispatcher.py_func))

@@ -14,7 +14,7 @@ from asr.bundle import Bundle, Tuning
 from asr.compiled import is_kept
 from asr.decoding.batch import Decoder, GreedyDecoder
 from asr.decoding.beam import BeamLimits, BeamSearch
-from asr.decoding.beam_kernel import advance
+from asr.decoding.beam_results import decoded
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import SPACE_WORD, SPECIAL, Fusion
 from asr.decoding.hotwords import read_hotwords
@@ -41,7 +41,8 @@ class Decoding:
         hotwords: a text file of words and phrases, each with a weight after a tab.
         lm_weight: factor of the language model; None: as tuned for this recogniser, else 0.5.
         word_bonus: nats for every word; None: as tuned, else 0.
-        unknown_penalty: nats, before the weight, for a word that the language model does not know.
+        unknown_penalty: nats, before the weight, for a word that the language model does not know;
+            None: as when the weights were tuned, else 10.
         lm_unit: what the words of the language model are; None: words.
         fusion: how it counts; None: shallow.
         beam_size: prefixes kept after a frame; None: 100.
@@ -91,7 +92,7 @@ def build_search(
     say: Say,
     *,
     vocabulary: Mapping[str, int],
-    tunings: Sequence[Tuning] = (),
+    tunings: Sequence[Tuning] | None = None,
 ) -> BeamSearch | PyctcdecodeDecoder:
     """The search over any labels; errors as for `build_decoder`.
 
@@ -100,13 +101,14 @@ def build_search(
         labels: of the model.
         say: is given lines about the language model.
         vocabulary: how often each word occurs in the training text; empty: not known.
-        tunings: weights that were tuned for these labels' recogniser.
+        tunings: weights that were tuned for these labels' recogniser, so that it is said which
+            count; None: there is no recogniser, or they are being tuned.
     """
     check_effects(decoding)
     lm = _load(decoding.lm) if decoding.lm is not None else None
     lexicon = read_lexicon(decoding.lexicon) if decoding.lexicon is not None else None
     hotwords = read_hotwords(decoding.hotwords) if decoding.hotwords is not None else []
-    tuned = _tuned(decoding, lm, tunings)
+    tuned = _tuned(decoding, lm, tunings or ())
     try:
         fusion = _fusion(decoding, tuned)
         limits = _limits(decoding)
@@ -115,10 +117,12 @@ def build_search(
     if lm is not None:
         for line in describe_lm(lm, fusion.unit, vocabulary):
             say(line)
-        say(_weights_line(fusion, tuned))
+        if tunings is not None:
+            others = [other for other in tunings if other.lm_sha256 == lm.sha256()]
+            say(_tuned_line(fusion, tuned, others))
     if decoding.engine == "pyctcdecode":
         return PyctcdecodeDecoder(labels, decoding.lm, fusion, limits)
-    if not is_kept(advance):
+    if not is_kept(decoded):
         say("compiling the search for this machine, once: some 20 seconds")
     search = BeamSearch(
         labels, lm=lm, lexicon=lexicon, hotwords=hotwords, fusion=fusion, limits=limits
@@ -214,26 +218,27 @@ def _load(path: Path) -> NgramModel:
 
 
 def _tuned(decoding: Decoding, lm: NgramModel | None, tunings: Sequence[Tuning]) -> Tuning | None:
-    """The weights that were tuned for this model, lexicon and way of fusion."""
+    """The weights that were tuned for this model, lexicon, hot words and way of fusion."""
     if lm is None:
         return None
-    lexicon = file_hash(decoding.lexicon) if decoding.lexicon is not None else ""
-    wanted = (lm.sha256(), lexicon, decoding.lm_unit or "word", decoding.fusion or "shallow")
-    for tuning in reversed(tunings):
-        if (tuning.lm_sha256, tuning.lexicon_sha256, tuning.unit, tuning.fusion) == wanted:
-            return tuning
-    return None
+    lexicon, hotwords = hash_or_none(decoding.lexicon), hash_or_none(decoding.hotwords)
+    unit, fusion = decoding.lm_unit or "word", decoding.fusion or "shallow"
+    wanted = (lm.sha256(), lexicon, hotwords, unit, fusion)
+    return next((tuning for tuning in reversed(tunings) if tuning.key == wanted), None)
+
+
+def hash_or_none(path: Path | None) -> str:
+    """The SHA-256 of a file in a `Tuning`; empty: there is none."""
+    return "" if path is None else file_hash(path)
 
 
 def _fusion(decoding: Decoding, tuned: Tuning | None) -> Fusion:
-    defaults = Fusion()
-    weight = tuned.lm_weight if tuned else defaults.lm_weight
-    bonus = tuned.word_bonus if tuned else defaults.word_bonus
-    penalty = decoding.unknown_penalty
+    default = tuned or Fusion()
+    weight, bonus, penalty = decoding.lm_weight, decoding.word_bonus, decoding.unknown_penalty
     return Fusion(
-        lm_weight=weight if decoding.lm_weight is None else decoding.lm_weight,
-        word_bonus=bonus if decoding.word_bonus is None else decoding.word_bonus,
-        unknown_penalty=defaults.unknown_penalty if penalty is None else penalty,
+        lm_weight=default.lm_weight if weight is None else weight,
+        word_bonus=default.word_bonus if bonus is None else bonus,
+        unknown_penalty=default.unknown_penalty if penalty is None else penalty,
         unit=decoding.lm_unit or "word",
         kind=decoding.fusion or "shallow",
         by_length=decoding.fusion == "prior",
@@ -249,13 +254,27 @@ def _limits(decoding: Decoding) -> BeamLimits:
     return BeamLimits(**given)
 
 
-def _weights_line(fusion: Fusion, tuned: Tuning | None) -> str:
-    numbers = f"weight {fusion.lm_weight:g}, word bonus {fusion.word_bonus:g}"
-    if tuned is None:
-        return f"{numbers} (not tuned for this model: see asr tune)"
-    if (tuned.lm_weight, tuned.word_bonus) == (fusion.lm_weight, fusion.word_bonus):
+def weights_line(weights: Fusion | Tuning) -> str:
+    """How much a language model counts, for people."""
+    line = f"weight {weights.lm_weight:g}, word bonus {weights.word_bonus:g}"
+    if weights.unknown_penalty == Fusion().unknown_penalty:
+        return line
+    return f"{line}, unknown penalty {weights.unknown_penalty:g}"
+
+
+def _tuned_line(fusion: Fusion, tuned: Tuning | None, others: Sequence[Tuning]) -> str:
+    """Which weights count, and whether they are those that were tuned; `others`: for this model."""
+    numbers = weights_line(fusion)
+    if tuned is not None and weights_line(tuned) == numbers:
         return f"{numbers}, tuned on {shown(tuned.dev)}"
-    return f"{numbers} (tuned were {tuned.lm_weight:g} and {tuned.word_bonus:g})"
+    if tuned is not None:
+        return f"{numbers} (tuned: {weights_line(tuned)})"
+    if not others:
+        return f"{numbers} (not tuned for this model: see asr tune)"
+    return (
+        f"{numbers} (tuned only with another lexicon, hot words, --lm-unit or --fusion, as "
+        f"{weights_line(others[-1])}: see asr tune)"
+    )
 
 
 def _flag(name: str) -> str:

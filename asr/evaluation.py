@@ -1,6 +1,5 @@
 """A manifest transcribed and scored, and the report of it."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.data.batching import AudioReader
+from asr.data.json_lines import json_lines
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text
-from asr.decoding.batch import decode_scored, score_utterances
+from asr.decoding.batch import decode_scored, ranks_by_length, score_utterances
 from asr.decoding.hypothesis import Hypothesis, ctm_lines
+from asr.decoding.nbest import nbest_entries
 from asr.errors import AudioError, DataError, shown
 from asr.recognizer import Recognizer
 from asr.scoring.error_rate import CorpusScore, ErrorRate, score_corpus
@@ -36,6 +37,7 @@ class EvaluationResult:
         utterances: its utterances.
         hypotheses: id → its hypotheses, the best first, of those whose audio could be used.
         failures: id → why not, of the others; they count as if nothing had been recognised.
+        by_length: whether the order of hypotheses is that of the score per label.
         score: error rates with intervals.
         audio_seconds: of all audio that was transcribed.
         seconds: that it took, reading the files included.
@@ -45,6 +47,7 @@ class EvaluationResult:
     utterances: tuple[Utterance, ...]
     hypotheses: Mapping[str, Sequence[Hypothesis]]
     failures: Mapping[str, AudioError]
+    by_length: bool
     score: CorpusScore
     audio_seconds: float
     seconds: float
@@ -74,6 +77,16 @@ class EvaluationResult:
             "words": _as_dict(self.score.wer),
             "characters": _as_dict(self.score.cer),
         }
+
+    def complaints(self) -> list[str]:
+        """A line for a person when some utterances could not be transcribed."""
+        if not self.failures:
+            return []
+        name, failure = next(iter(self.failures.items()))
+        return [
+            f"error: {len(self.failures)} of {len(self.utterances)} utterances were not "
+            f"transcribed and count as deletions, such as {shown(name)}: {failure}"
+        ]
 
     def report(self) -> str:
         """The whole result for a person."""
@@ -145,6 +158,7 @@ def evaluate(
         utterances=tuple(utterances),
         hypotheses=hypotheses,
         failures=failures,
+        by_length=ranks_by_length(recognizer.decoder),
         score=replace(score, wer=_signed(score.wer, search), cer=_signed(score.cer, search)),
         audio_seconds=sum(u.duration for u in utterances if u.id in hypotheses),
         seconds=seconds,
@@ -154,32 +168,34 @@ def evaluate(
 def write_results(result: EvaluationResult, folder: Path) -> None:
     """Write what was recognised, a record for every utterance, into a folder.
 
-    `hypotheses.jsonl`, `nbest.jsonl` (all hypotheses with scores and word times), `words.ctm` and
-    `report.txt`.
+    `hypotheses.jsonl`, `nbest.jsonl` (all hypotheses with scores and word times), `words.ctm`
+    (where one that was not transcribed is a comment) and `report.txt`.
 
     Raises:
         ResourceError: the disk is full or not writable.
     """
-    lines, lists, words = [], [], []
+    lines: list[dict[str, Any]] = []
+    lists: list[dict[str, Any]] = []
+    words: list[str] = []
     for utterance in result.utterances:
-        record: dict[str, Any] = {"id": utterance.id, "reference": utterance.text}
+        record = {"id": utterance.id, "reference": utterance.text}
         found = result.hypotheses.get(utterance.id)
         if found is None:
             failure = result.failures[utterance.id]
-            record |= {"error": failure.reason, "code": failure.code}
+            why = {"error": failure.reason, "code": failure.code}
+            lines.append(record | why)
+            lists.append({"id": utterance.id, "nbest": [], **why})
+            words.append(f";; {shown(utterance.id)}: not transcribed: {failure}")
         else:
-            record |= {"hypothesis": found[0].text, "log_prob": round(found[0].log_prob, 4)}
-            lists.append({"id": utterance.id, "nbest": [one.as_dict() for one in found]})
-            words += ctm_lines(utterance.id, found[0].words)
-        lines.append(record)
-    write_atomically(folder / "hypotheses.jsonl", _json_lines(lines))
-    write_atomically(folder / "nbest.jsonl", _json_lines(lists))
+            best = found[0]
+            lines.append(record | {"hypothesis": best.text, "log_prob": round(best.log_prob, 4)})
+            entries = nbest_entries(found, by_length=result.by_length)
+            lists.append({"id": utterance.id, "nbest": entries})
+            words += ctm_lines(utterance.id, best.words)
+    write_atomically(folder / "hypotheses.jsonl", json_lines(lines))
+    write_atomically(folder / "nbest.jsonl", json_lines(lists))
     write_atomically(folder / "words.ctm", "".join(f"{line}\n" for line in words))
     write_atomically(folder / "report.txt", result.report() + "\n")
-
-
-def _json_lines(records: Sequence[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 def _signed(rate: ErrorRate, search: str) -> ErrorRate:

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from asr.errors import ModelError, ResourceError, shown
 
@@ -38,12 +38,23 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         ResourceError: the disk is full, read-only or not writable; the old file is untouched.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
+    with file_writer(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def file_writer(path: Path) -> Iterator[BinaryIO]:
+    """A file to fill; on leaving without an error it is flushed and becomes `path` in one step.
+
+    Raises:
+        ResourceError: the disk is full, read-only or not writable; an old file is untouched.
+    """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

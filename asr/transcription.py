@@ -44,9 +44,9 @@ class Transcribed:
         }
 
     def ctm(self) -> list[str]:
-        """A line for each word, as NIST's sclite reads them; none for an input of no use."""
+        """A line for each word, as NIST's sclite reads them; a comment for an input of no use."""
         if isinstance(self.result, AudioError):
-            return []
+            return [f";; not transcribed: {self.result}"]
         return ctm_lines(_encodable(self.source), self.result.words)
 
     def complaints(self) -> list[str]:

@@ -6,6 +6,7 @@ errors wins, then the one nearer to the middle of what was searched. With the we
 confidences of words are calibrated on the same data.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle import Tuning, add_tuning, check_flat, read_bundle
+from asr.bundle import Bundle, Tuning, add_tuning, check_tunable, read_bundle
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text, words
-from asr.decoder import Decoding, build_decoder
+from asr.decoder import Decoding, build_search, hash_or_none
 from asr.decoding.batch import decode_each
 from asr.decoding.beam import BeamSearch
 from asr.decoding.confidence import (
@@ -28,15 +29,17 @@ from asr.decoding.confidence import (
 )
 from asr.decoding.fusion import Fusion
 from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.labels import labels_of
 from asr.errors import ConfigError, DataError, shown
 from asr.evaluation import evaluate
 from asr.recognizer import Recognizer, load
 from asr.scoring.alignment import EditCounts, count_edits
-from asr.storage import file_hash, write_atomically
+from asr.storage import write_atomically
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
 REFINEMENTS = 2
+PLANNED = len(WEIGHTS) * len(BONUSES) + 8 * REFINEMENTS  # points; fewer where they meet an edge
 Advance = Callable[[int, int], None]
 
 
@@ -51,6 +54,36 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Confidences:
+    """How well the confidences of words tell right ones from wrong ones, with the best weights.
+
+    Attributes:
+        calibration: the curve that was fitted to them.
+        right: how many of the words that were recognised are right.
+        wrong: how many are not.
+        before: normalised cross-entropy without the curve: 1 tells all, 0 tells nothing; NaN: not
+            defined, since all words are right, or none.
+        after: with the curve.
+    """
+
+    calibration: Calibration
+    right: int
+    wrong: int
+    before: float
+    after: float
+
+    def line(self) -> str:
+        """All of it for a person."""
+        words = self.right + self.wrong
+        curve = f"log-odds x {self.calibration.scale:.3g} + {self.calibration.offset:.3g}"
+        line = f"confidences of {words} words, {self.wrong} of them wrong: {curve}; normalised "
+        if math.isnan(self.after):
+            every = "all words are" if self.right else "no word is"
+            return f"{line}cross-entropy not defined: {every} right"
+        return f"{line}cross-entropy {self.after:.3f} ({self.before:.3f} before; 1 is perfect)"
+
+
+@dataclass(frozen=True, slots=True)
 class Surface:
     """What a search for weights found.
 
@@ -58,22 +91,20 @@ class Surface:
         points: all that were tried, in their order.
         best: the choice.
         greedy_wer: of the best path, without a search.
-        calibration: of the words' confidences with the best weights.
-        entropies: normalised cross-entropy of the confidences without and with it; NaN: no word
-            is wrong.
+        confidences: of the words, with the choice.
     """
 
     points: tuple[Point, ...]
     best: Point
     greedy_wer: float
-    calibration: Calibration
-    entropies: tuple[float, float]
+    confidences: Confidences
 
     def table(self) -> str:
         """WER in percent: a row for each weight, a column for each bonus, the choice marked."""
+        title = "word error rate in %: weights of the model down, word bonuses across; * the choice"
         bonuses = sorted({point.word_bonus for point in self.points})
         found = {(point.lm_weight, point.word_bonus): point for point in self.points}
-        lines = ["weight\\bonus" + "".join(f"{bonus:>9g}" for bonus in bonuses)]
+        lines = [title, "weight\\bonus" + "".join(f"{bonus:>9g}" for bonus in bonuses)]
         for weight in sorted({point.lm_weight for point in self.points}):
             row = [found.get((weight, bonus)) for bonus in bonuses]
             lines.append(f"{weight:>12g}" + "".join(self._cell(point) for point in row))
@@ -109,26 +140,29 @@ def tune(
     Raises:
         ConfigError: no language model, weights that are given, or a manifest that is a test set.
         DataError: a file that cannot be used.
-        ModelError: no bundle, a damaged one, or one that cannot be written anew.
+        ModelError: no bundle, a damaged one, or one with a folder inside.
+        ResourceError: the bundle cannot be written.
     """
-    _check(bundle, manifest, decoding)
-    recognizer = load(bundle, device=device)
-    search = build_decoder(decoding, read_bundle(bundle), say)
+    content = read_bundle(bundle)
+    _check(content, manifest, decoding)
+    references = {u.id: u for u in read_manifest(manifest)}
+    labels = labels_of(content.tokenizer.pieces, content.tokenizer.symbols)
+    search = build_search(decoding, labels, say, vocabulary=content.vocabulary)
     if not isinstance(search, BeamSearch):
         raise ConfigError("weights are found with our own search, not with pyctcdecode")
-    references = {u.id: u for u in read_manifest(manifest)}
+    recognizer = load(bundle, device=device)
+    say(f"scoring {shown(manifest)} once, then searching it with some {PLANNED} pairs of weights")
     scores: dict[str, NDArray[np.float32]] = {}
     greedy = evaluate(recognizer, manifest, scores=scores)
     if greedy.failures:
+        name, failure = next(iter(greedy.failures.items()))
         raise DataError(
             f"{len(greedy.failures)} recordings of {shown(manifest)} cannot be read, such as "
-            f"'{shown(next(iter(greedy.failures)))}'; mend or remove them"
+            f"'{shown(name)}': {failure}; mend or remove them"
         )
-    search.calibration = None
     trials = _Trials(search, scores, _references(references, recognizer), advance)
     points, best = trials.run()
-    calibration, entropies = trials.calibrate(best)
-    surface = Surface(points, best, greedy.score.wer.rate, calibration, entropies)
+    surface = Surface(points, best, greedy.score.wer.rate, trials.confidences(best))
     add_tuning(bundle, _tuning(search, decoding, manifest, surface, command))
     return surface
 
@@ -161,7 +195,6 @@ class _Trials:
         self._search, self._scores, self._references = search, scores, references
         self._advance = advance
         self._points: dict[tuple[float, float], Point] = {}
-        self._planned = len(WEIGHTS) * len(BONUSES) + 8 * REFINEMENTS
 
     def run(self) -> tuple[tuple[Point, ...], Point]:
         """All points, and the best."""
@@ -175,8 +208,8 @@ class _Trials:
             self._try_all([weight for weight in weights if weight >= 0], bonuses)
         return tuple(self._points.values()), self._best()
 
-    def calibrate(self, best: Point) -> tuple[Calibration, tuple[float, float]]:
-        """The calibration of confidences with the best weights, and what it is worth."""
+    def confidences(self, best: Point) -> Confidences:
+        """What the confidences are worth with the best weights, and their calibration."""
         judgements = [
             one
             for name, found in self._decoded(best.lm_weight, best.word_bonus)
@@ -185,10 +218,13 @@ class _Trials:
         confidences = [confidence for confidence, _ in judgements]
         correct = [right for _, right in judgements]
         calibration = fit_calibration(confidences, correct)
-        after = [calibration.of(confidence) for confidence in confidences]
-        return calibration, (
-            normalised_cross_entropy(confidences, correct),
-            normalised_cross_entropy(after, correct),
+        calibrated = [calibration.of(confidence) for confidence in confidences]
+        return Confidences(
+            calibration,
+            right=sum(correct),
+            wrong=len(correct) - sum(correct),
+            before=normalised_cross_entropy(confidences, correct),
+            after=normalised_cross_entropy(calibrated, correct),
         )
 
     def _try_all(self, weights: Sequence[float], bonuses: Sequence[float]) -> None:
@@ -196,7 +232,7 @@ class _Trials:
             for bonus in bonuses:
                 if (weight, bonus) not in self._points:
                     self._points[weight, bonus] = self._point(weight, bonus)
-                    self._advance(len(self._points), max(self._planned, len(self._points)))
+                    self._advance(len(self._points), max(PLANNED, len(self._points)))
 
     def _point(self, weight: float, bonus: float) -> Point:
         in_words, in_characters = EditCounts(), EditCounts()
@@ -220,13 +256,14 @@ class _Trials:
         )
 
 
-def _check(bundle: Path, manifest: Path, decoding: Decoding) -> None:
+def _check(bundle: Bundle, manifest: Path, decoding: Decoding) -> None:
+    """Whatever can be wrong before the minutes of the search."""
     if decoding.lm is None:
         raise ConfigError("asr tune needs --lm: there is nothing else to weigh")
     if decoding.lm_weight is not None or decoding.word_bonus is not None:
         raise ConfigError("--lm-weight and --word-bonus are what asr tune finds; leave them out")
-    test = read_bundle(bundle).recipe.data.test
-    check_flat(bundle)
+    check_tunable(bundle.folder)
+    test = bundle.recipe.data.test
     same = test and Path(test).exists() and manifest.exists() and Path(test).samefile(manifest)
     if same or manifest.stem == "test" or manifest.stem.startswith("test-"):
         raise ConfigError(
@@ -249,14 +286,16 @@ def _tuning(
     return Tuning(
         lm_sha256=search.lm.sha256(),
         lm=decoding.lm.name,
-        lexicon_sha256=file_hash(decoding.lexicon) if decoding.lexicon is not None else "",
+        lexicon_sha256=hash_or_none(decoding.lexicon),
+        hotwords_sha256=hash_or_none(decoding.hotwords),
         unit=fusion.unit,
         fusion=fusion.kind,
         lm_weight=surface.best.lm_weight,
         word_bonus=surface.best.word_bonus,
+        unknown_penalty=fusion.unknown_penalty,
         beam_size=search.limits.beam_size,
-        confidence_scale=surface.calibration.scale,
-        confidence_offset=surface.calibration.offset,
+        confidence_scale=surface.confidences.calibration.scale,
+        confidence_offset=surface.confidences.calibration.offset,
         dev=str(manifest),
         dev_wer=surface.best.wer,
         dev_wer_greedy=surface.greedy_wer,

@@ -15,12 +15,13 @@ from asr.decoder import Decoding, build_decoder, build_search, describe_lm
 from asr.decoding.batch import GreedyDecoder
 from asr.decoding.beam import BeamSearch
 from asr.decoding.confidence import Calibration
+from asr.decoding.fusion import Fusion
 from asr.decoding.labels import read_labels
 from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder
 from asr.errors import ConfigError, DataError, ModelError
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
-from asr.storage import folder_writer
+from asr.storage import file_hash, folder_writer, write_json
 from tests.decoding.made_lm import made_model
 from tests.lm.test_kenlm_binary import BINARY
 
@@ -110,10 +111,12 @@ def test_weights_out_of_range(arpa: Path, given: dict[str, float], message: str)
 
 
 def test_the_language_model_is_described(arpa: Path) -> None:
-    _, said = searched(Decoding(lm=arpa), vocabulary={"A": 60, "BA": 39, "BB": 1})
+    _, said = searched(Decoding(lm=arpa), vocabulary={"A": 60, "BA": 39, "BB": 1}, tunings=[])
     assert "2-gram of words, 6 + " in said[0]
     assert "upper case; knows 99.0% of the training text" in said[0]
     assert said[1] == "weight 0.5, word bonus 0 (not tuned for this model: see asr tune)"
+    _, said = searched(Decoding(lm=arpa))
+    assert len(said) == 1, "without a recogniser there is nothing to tune"
 
 
 def test_a_model_that_knows_too_little_warns_or_is_refused(arpa: Path) -> None:
@@ -182,15 +185,51 @@ def test_tuned_weights_are_used_for_the_same_model_only(arpa: Path, tmp_path: Pa
     assert search.calibration == Calibration(0.5, 0.25)
     search, said = searched(Decoding(lm=arpa, lm_weight=2.0), tunings=[tuning(lm)])
     assert (search.fusion.lm_weight, search.fusion.word_bonus) == (2.0, 0.75)
-    assert said[1] == "weight 2, word bonus 0.75 (tuned were 1.25 and 0.75)"
+    assert said[1] == "weight 2, word bonus 0.75 (tuned: weight 1.25, word bonus 0.75)"
     lexicon = tmp_path / "words.txt"
     lexicon.write_text("A\n", encoding="utf-8")
-    for decoding, other in (
-        (Decoding(lm=arpa), tuning(lm, lm_sha256="0")),
-        (Decoding(lm=arpa, lexicon=lexicon), tuning(lm)),
-        (Decoding(lm=arpa, lexicon=lexicon, fusion="prior"), tuning(lm)),
+    hotwords = tmp_path / "hot.txt"
+    hotwords.write_text("B\n", encoding="utf-8")
+    only = "(tuned only with another lexicon, hot words, --lm-unit or --fusion, as weight 1.25, "
+    for decoding, other, why in (
+        (Decoding(lm=arpa), tuning(lm, lm_sha256="0"), "(not tuned for this model: see asr tune)"),
+        (Decoding(lm=arpa, lexicon=lexicon), tuning(lm), only),
+        (Decoding(lm=arpa, lexicon=lexicon, fusion="prior"), tuning(lm), only),
+        (Decoding(lm=arpa, hotwords=hotwords), tuning(lm), only),
+        (Decoding(lm=arpa), tuning(lm, hotwords_sha256=file_hash(hotwords)), only),
     ):
-        assert searched(decoding, tunings=[other])[0].fusion.lm_weight == 0.5
+        search, said = searched(decoding, tunings=[other])
+        assert search.fusion.lm_weight == 0.5
+        assert f"weight 0.5, word bonus 0 {why}" in said[1]
+    hot = tuning(lm, hotwords_sha256=file_hash(hotwords))
+    search, _ = searched(Decoding(lm=arpa, hotwords=hotwords), tunings=[hot])
+    assert search.fusion.lm_weight == 1.25
+
+
+def test_weights_come_with_the_unknown_penalty_of_their_tuning(arpa: Path) -> None:
+    lm = load_lm(arpa)
+    assert isinstance(lm, NgramModel)
+    tuned = [tuning(lm, unknown_penalty=3.0)]
+    search, said = searched(Decoding(lm=arpa), tunings=tuned)
+    assert search.fusion.unknown_penalty == 3.0
+    assert said[1] == "weight 1.25, word bonus 0.75, unknown penalty 3, tuned on dev.jsonl"
+    search, said = searched(Decoding(lm=arpa, unknown_penalty=10.0), tunings=tuned)
+    assert search.fusion.unknown_penalty == 10.0
+    expected = "weight 1.25, word bonus 0.75 (tuned: weight 1.25, word bonus 0.75, unknown penalty"
+    assert said[1] == f"{expected} 3)"
+
+
+def test_tunings_of_older_versions_are_read(trained: Path, arpa: Path, tmp_path: Path) -> None:
+    lm = load_lm(arpa)
+    assert isinstance(lm, NgramModel)
+    old = tuning(lm).model_dump(exclude={"unknown_penalty", "hotwords_sha256"})
+    with folder_writer(tmp_path / "bundle") as folder:
+        for file in (trained / "run" / "best").iterdir():
+            if file.name != "manifest.json":
+                shutil.copy2(file, folder)
+        write_json(folder / "decoding.json", {"tunings": [old]})
+    [read] = read_bundle(tmp_path / "bundle").tunings
+    assert (read.unknown_penalty, read.hotwords_sha256) == (Fusion().unknown_penalty, "")
 
 
 def test_tuned_weights_travel_with_the_bundle(trained: Path, arpa: Path, tmp_path: Path) -> None:
@@ -200,9 +239,10 @@ def test_tuned_weights_travel_with_the_bundle(trained: Path, arpa: Path, tmp_pat
     assert isinstance(lm, NgramModel)
     add_tuning(folder, tuning(lm))
     add_tuning(folder, tuning(lm, lm_sha256="other"))
+    add_tuning(folder, tuning(lm, hotwords_sha256="hot", lm_weight=2.0))
     add_tuning(folder, tuning(lm, lm_weight=3.0))
     bundle: Bundle = read_bundle(folder)
-    assert [t.lm_weight for t in bundle.tunings] == [1.25, 3.0]
+    assert [t.lm_weight for t in bundle.tunings] == [1.25, 2.0, 3.0]
     said = [u.text.split(" ") for u in read_manifest(trained / "data" / "train.jsonl")]
     assert bundle.vocabulary == Counter(word for words in said for word in words)
 

@@ -20,6 +20,7 @@ from asr import storage
 from asr.errors import ModelError, ResourceError
 from asr.storage import (
     check_free_space,
+    file_writer,
     folder_writer,
     is_valid,
     load_tensors,
@@ -112,6 +113,25 @@ def test_atomic_file_faults(tmp_path: Path) -> None:
         assert text in ("old", "new")
         assert text == "new" or faulty.calls >= fail_at
     assert not list(tmp_path.glob(".*")), "no temporary file is left"
+
+
+def test_a_file_that_is_written_piece_by_piece(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.bin"
+    with file_writer(path) as file:
+        file.write(b"old")
+        assert not path.exists(), "nobody sees a half"
+    for fault in (ValueError("of the caller"), OSError(28, "No space left on device")):
+        expected = ValueError if isinstance(fault, ValueError) else ResourceError
+        with pytest.raises(expected, match=r"of the caller|cannot be written: No space left"):
+            fill(path, fault)
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path], "no temporary file is left"
+
+
+def fill(path: Path, fault: Exception) -> None:
+    with file_writer(path) as file:
+        file.write(b"new")
+        raise fault
 
 
 def test_files_and_folders_are_flushed_before_the_rename(

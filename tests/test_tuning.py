@@ -1,5 +1,7 @@
 """Weights of a language model, found on the made-up corpus."""
 
+import math
+import os
 import shutil
 from pathlib import Path
 
@@ -10,11 +12,14 @@ from asr.data.manifest import read_manifest
 from asr.decoder import Decoding
 from asr.decoding.beam import BeamSearch
 from asr.decoding.confidence import Calibration
-from asr.errors import ConfigError, DataError, ModelError
+from asr.decoding.hypothesis import Hypothesis, Word
+from asr.errors import ConfigError, DataError, ModelError, ResourceError
 from asr.lm.arpa import write_arpa
 from asr.lm.estimate import estimate
 from asr.recognizer import load
-from asr.tuning import Point, Surface, _Trials, _tuning, tune, write_surface
+from asr.tuning import Confidences, Point, Surface, _Trials, _tuning, tune, write_surface
+
+SURE = Confidences(Calibration(), right=3, wrong=1, before=0.1, after=0.2)
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +62,74 @@ def test_the_best_weights_are_stored_and_used(trained: Path, bundle: Path, arpa:
         surface.best.word_bonus,
     )
     assert (stored.lm, stored.dev, stored.command) == ("words.arpa", str(dev), "asr tune …")
-    assert stored.confidence_scale == surface.calibration.scale > 0
+    assert stored.confidence_scale == surface.confidences.calibration.scale > 0
+    assert not any("word bonus" in line for line in said), "it is what is looked for"
     recognizer = load(bundle, decoding=Decoding(lm=arpa), say=said.append)
     assert said[-1].endswith(f"tuned on {dev}")
     assert recognizer.decoder.fusion.lm_weight == surface.best.lm_weight  # type: ignore[attr-defined]
+
+
+def test_weights_are_for_their_hot_words_and_unknown_penalty(
+    trained: Path, bundle: Path, arpa: Path, tmp_path: Path
+) -> None:
+    hot = tmp_path / "hot.txt"
+    hot.write_text("BED\n", encoding="utf-8")
+    dev = trained / "data" / "dev.jsonl"
+    asked = Decoding(lm=arpa, hotwords=hot, unknown_penalty=3.0, beam_size=4)
+    tune(bundle, dev, asked, say=lambda line: None)
+    said: list[str] = []
+    with_them = load(bundle, decoding=Decoding(lm=arpa, hotwords=hot), say=said.append)
+    assert with_them.decoder.fusion.unknown_penalty == 3.0  # type: ignore[attr-defined]
+    assert said[-1].endswith(f", unknown penalty 3, tuned on {dev}")
+    load(bundle, decoding=Decoding(lm=arpa), say=said.append)
+    assert said[-1].startswith("weight 0.5, word bonus 0 (tuned only with another lexicon, hot")
+
+
+@pytest.mark.parametrize("place", ["bundle", "."])
+def test_a_bundle_that_cannot_be_written_is_refused_before_the_search(
+    trained: Path, bundle: Path, arpa: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    locked = (bundle.parent / place).resolve()
+    usable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != locked and usable(path, mode))
+    monkeypatch.setattr("asr.tuning.evaluate", lambda *given, **more: pytest.fail("too late"))
+    advice = "make it writable, or copy the bundle and tune the copy"
+    with pytest.raises(ResourceError, match=f"{locked}: cannot be written, so that .*; {advice}"):
+        tune(bundle, trained / "data" / "dev.jsonl", Decoding(lm=arpa), say=lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        (3, 1, "confidences of 4 words, 1 of them wrong: log-odds x 0.5 + 1.25; normalised cross-"
+         "entropy 0.200 (0.100 before; 1 is perfect)"),
+        (3, 0, "confidences of 3 words, 0 of them wrong: log-odds x 0.5 + 1.25; normalised cross-"
+         "entropy not defined: all words are right"),
+        (0, 2, "confidences of 2 words, 2 of them wrong: log-odds x 0.5 + 1.25; normalised cross-"
+         "entropy not defined: no word is right"),
+        (0, 0, "confidences of 0 words, 0 of them wrong: log-odds x 0.5 + 1.25; normalised cross-"
+         "entropy not defined: no word is right"),
+    ],
+)  # fmt: skip
+def test_what_confidences_are_worth(right: int, wrong: int, said: str) -> None:
+    defined = right and wrong
+    before, after = (0.1, 0.2) if defined else (math.nan, math.nan)
+    confidences = Confidences(Calibration(0.5, 1.25), right, wrong, before, after)
+    assert confidences.line() == said
+
+
+def test_confidences_of_right_and_wrong_words_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decoded(self: _Trials, weight: float, bonus: float) -> list[tuple[str, list[Hypothesis]]]:
+        words = (Word("A", 0, 1, 0.9), Word("B", 1, 2, 0.6))
+        return [("u", [Hypothesis((), -1.0, "A B", words, -1.0)])]
+
+    monkeypatch.setattr(_Trials, "_decoded", decoded)
+    best = Point(1.0, 0.0, 0.1, 0.1)
+    for said, right, defined in (("A C", 1, True), ("A B", 2, False), ("C D", 0, False)):
+        trials = _Trials(BeamSearch(["_", "A"]), {}, {"u": said}, lambda done, total: None)
+        found = trials.confidences(best)
+        assert (found.right, found.wrong) == (right, 2 - right)
+        assert ("not defined" not in found.line()) == defined == (not math.isnan(found.after))
 
 
 def test_what_cannot_be_tuned(trained: Path, bundle: Path, arpa: Path, tmp_path: Path) -> None:
@@ -88,8 +157,9 @@ def test_the_surface_is_a_table_and_a_picture(tmp_path: Path) -> None:
         for weight in (0.0, 1.0, 2.0)
         for bonus in (0.0, 1.0)
     )
-    surface = Surface(points, points[2], 1.5, Calibration(), (0.1, 0.2))
-    assert surface.table().split("\n")[:3] == [
+    surface = Surface(points, points[2], 1.5, SURE)
+    assert surface.table().split("\n")[:4] == [
+        "word error rate in %: weights of the model down, word bonuses across; * the choice",
         "weight\\bonus        0        1",
         "           0  100.00   110.00 ",
         "           1    0.00*   10.00 ",
@@ -104,7 +174,7 @@ def test_without_matplotlib_there_is_a_table(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     point = Point(1.0, 0.0, 0.1, 0.1)
-    written = write_surface(Surface((point,), point, 0.2, Calibration(), (0.1, 0.2)), tmp_path)
+    written = write_surface(Surface((point,), point, 0.2, SURE), tmp_path)
     assert [path.name for path in written] == ["surface.txt"]
 
 
@@ -123,7 +193,7 @@ def test_of_equally_good_weights_those_in_the_middle(monkeypatch: pytest.MonkeyP
 def test_weights_are_of_a_language_model_and_of_our_search(
     trained: Path, bundle: Path, arpa: Path
 ) -> None:
-    surface = Surface((), Point(1.0, 0.0, 0.1, 0.1), 0.2, Calibration(1.0, 0.0), (0.0, 0.0))
+    surface = Surface((), Point(1.0, 0.0, 0.1, 0.1), 0.2, SURE)
     with pytest.raises(ValueError, match="a search without a language model has no weights"):
         _tuning(BeamSearch(["_", "A"]), Decoding(), Path("dev.jsonl"), surface, "")
     with pytest.raises(ConfigError, match="found with our own search, not with pyctcdecode"):

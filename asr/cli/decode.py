@@ -1,31 +1,22 @@
 """`asr decode`: text from the log-probabilities of any CTC model."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.decoding import (
-    BeamSize,
-    DecoderOption,
-    Engine,
-    FusionOption,
-    Hotwords,
-    Lexicon,
-    Lm,
-    LmUnit,
-    LmWeight,
-    Nbest,
-    UnknownPenalty,
-    WordBonus,
-    decoding_of,
-)
+from asr.cli.decoding import Format, Nbest, check_format, with_decoding
 from asr.cli.options import tell
-from asr.cli.transcribe import Format
-from asr.errors import ConfigError
+from asr.errors import ConfigError, DataError, shown
+
+if TYPE_CHECKING:
+    from asr.decoder import Decoding
+    from asr.decoding.hypothesis import Hypothesis
 
 
+@with_decoding()
 def decode_command(
     scores: Annotated[
         Path, typer.Argument(help="An .npz with log-probabilities (T, V) for each utterance.")
@@ -40,50 +31,46 @@ def decode_command(
     output_format: Annotated[
         Format, typer.Option("--format", help="txt, json (times, scores, n-best) or ctm.")
     ] = Format.txt,
-    lm: Lm = None,
-    lexicon: Lexicon = None,
-    hotwords: Hotwords = None,
-    lm_weight: LmWeight = None,
-    word_bonus: WordBonus = None,
-    unknown_penalty: UnknownPenalty = None,
-    lm_unit: LmUnit = None,
-    fusion: FusionOption = None,
-    beam_size: BeamSize = None,
-    decoder: DecoderOption = Engine.asr,
+    *,
+    decoding: "Decoding",
     nbest: Nbest = 1,
 ) -> int:
     """Search the log-probabilities of any CTC model, with a language model if you like."""
-    from asr.decoder import build_search
-    from asr.decoding.batch import decode_each
-    from asr.decoding.hypothesis import ctm_lines
+    from asr.decoder import build_search, weights_line
+    from asr.decoding.batch import decode_each, ranks_by_length
     from asr.decoding.score_file import read_label_file, read_scores
 
-    decoding = decoding_of(
-        1,
-        lm=lm,
-        lexicon=lexicon,
-        hotwords=hotwords,
-        lm_weight=lm_weight,
-        word_bonus=word_bonus,
-        unknown_penalty=unknown_penalty,
-        lm_unit=lm_unit,
-        fusion=fusion,
-        beam_size=beam_size,
-        engine=decoder,
-    )
-    if nbest > 1 and output_format is not Format.json:
-        raise ConfigError("--nbest needs --format json, which has a place for them")
+    check_format(nbest, output_format)
     if not 0 < frame_seconds < float("inf"):
         raise ConfigError(f"--frame-seconds must be above 0, got {frame_seconds:g}")
-    search = build_search(decoding, read_label_file(labels, blank=blank), tell, vocabulary={})
-    found_each = decode_each(search, read_scores(scores), nbest=nbest, frame_seconds=frame_seconds)
+    names = read_label_file(labels, blank=blank)
+    arrays = read_scores(scores)
+    for utterance, array in arrays.items():
+        if array.shape[1] != len(names):
+            raise DataError(
+                f"{shown(scores)}: utterance '{shown(utterance)}' has scores of {array.shape[1]} "
+                f"labels, but {shown(labels)} has {len(names)}; give the labels of the same model"
+            )
+    search = build_search(decoding, names, tell, vocabulary={})
+    if decoding.lm is not None:
+        tell(weights_line(search.fusion))
+    found_each = decode_each(search, arrays, nbest=nbest, frame_seconds=frame_seconds)
     for name, found in found_each:
-        if output_format is Format.json:
-            lists = [hypothesis.as_dict() for hypothesis in found]
-            print(json.dumps({"id": name, "nbest": lists}, ensure_ascii=False))
-        elif output_format is Format.ctm:
-            for line in ctm_lines(name, found[0].words):
-                print(line)
-        else:
-            print(f"{name}\t{found[0].text}")
+        for line in _lines(name, found, output_format, by_length=ranks_by_length(search)):
+            print(line)
     return 0
+
+
+def _lines(
+    name: str, found: Sequence["Hypothesis"], output_format: Format, *, by_length: bool
+) -> list[str]:
+    """What was found in an utterance, the best first, for stdout."""
+    from asr.decoding.hypothesis import ctm_lines
+    from asr.decoding.nbest import nbest_entries
+
+    if output_format is Format.json:
+        entry = {"id": name, "nbest": nbest_entries(found, by_length=by_length)}
+        return [json.dumps(entry, ensure_ascii=False)]
+    if output_format is Format.ctm:
+        return ctm_lines(name, found[0].words)
+    return [f"{name}\t{found[0].text}"]

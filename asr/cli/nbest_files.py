@@ -115,9 +115,12 @@ def report_rates(
 
 
 def give(lists: Sequence["NbestList"], out: Path | None) -> None:
-    """Print the best text of each list, or write the lists."""
+    """Print the best text of each list, or write the lists; name those without candidates."""
     from asr.decoding.nbest import first_texts, write_nbest
 
+    for one in lists:
+        if not one.candidates:
+            tell(f"warning: utterance '{shown(one.id)}' has no candidates: {shown(one.error)}")
     if out is None:
         for utterance, text in first_texts(lists).items():
             print(f"{utterance}\t{text}")

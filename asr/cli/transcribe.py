@@ -3,43 +3,21 @@
 import json
 import sys
 from contextlib import nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from asr.cli.bar import bar
-from asr.cli.decoding import (
-    BeamSize,
-    DecoderOption,
-    Engine,
-    FusionOption,
-    Hotwords,
-    Lexicon,
-    Lm,
-    LmUnit,
-    LmWeight,
-    Nbest,
-    UnknownPenalty,
-    WordBonus,
-    decoding_of,
-)
+from asr.cli.decoding import Format, Nbest, check_format, check_search, with_decoding
 from asr.cli.options import Device, tell
-from asr.errors import ConfigError
 
 if TYPE_CHECKING:
+    from asr.decoder import Decoding
     from asr.transcription import Transcribed
 
 
-class Format(StrEnum):
-    """How transcripts are printed."""
-
-    txt = "txt"
-    json = "json"
-    ctm = "ctm"
-
-
+@with_decoding()
 def transcribe_command(
     inputs: Annotated[
         list[str], typer.Argument(help="Sound files, folders of them, or - for stdin.")
@@ -58,16 +36,8 @@ def transcribe_command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Count a truncated file as failed (exit code 4).")
     ] = False,
-    lm: Lm = None,
-    lexicon: Lexicon = None,
-    hotwords: Hotwords = None,
-    lm_weight: LmWeight = None,
-    word_bonus: WordBonus = None,
-    unknown_penalty: UnknownPenalty = None,
-    lm_unit: LmUnit = None,
-    fusion: FusionOption = None,
-    beam_size: BeamSize = None,
-    decoder: DecoderOption = Engine.asr,
+    *,
+    decoding: "Decoding",
     nbest: Nbest = 1,
     device: Device = "auto",
 ) -> int:
@@ -75,21 +45,8 @@ def transcribe_command(
     from asr.recognizer import described, load
     from asr.transcription import exit_code, find_sources, transcribe_sources
 
-    decoding = decoding_of(
-        nbest,
-        lm=lm,
-        lexicon=lexicon,
-        hotwords=hotwords,
-        lm_weight=lm_weight,
-        word_bonus=word_bonus,
-        unknown_penalty=unknown_penalty,
-        lm_unit=lm_unit,
-        fusion=fusion,
-        beam_size=beam_size,
-        engine=decoder,
-    )
-    if nbest > 1 and output_format is not Format.json:
-        raise ConfigError("--nbest needs --format json, which has a place for them")
+    check_search(nbest, decoding)
+    check_format(nbest, output_format)
     sources = find_sources(inputs)
     recognizer = load(model, device=device, decoding=decoding, say=tell)
     if model is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asr.data.json_lines import LineProblem, brief, encodes, json_object, text_problem
 from asr.data.text import normalize_text, not_utf8, read_byte_lines
 from asr.errors import DataError, shown
 from asr.storage import write_atomically
@@ -42,10 +43,6 @@ class Utterance:
     speaker: str | None = None
 
 
-class _Problem(Exception):  # noqa: N818 - it is collected, never seen
-    """What is wrong with one line."""
-
-
 def read_manifest(path: Path) -> list[Utterance]:
     """The utterances of a manifest, in its order, with normalised text.
 
@@ -65,8 +62,8 @@ def read_manifest(path: Path) -> list[Utterance]:
         try:
             utterance = _utterance(_entry(line), path.parent)
             if (first := first_lines.setdefault(utterance.id, number)) != number:
-                raise _Problem(f"the id '{shown(utterance.id)}' is already used in line {first}")
-        except _Problem as problem:
+                raise LineProblem(f"the id '{shown(utterance.id)}' is already used in line {first}")
+        except LineProblem as problem:
             problems.append(f"{shown(path)}:{number}: {problem}")
         else:
             utterances.append(utterance)
@@ -115,22 +112,13 @@ def _is_file(path: Path) -> bool:
 def _entry(line: bytes) -> dict[str, Any]:
     """The JSON object in a line."""
     if len(line) > MAX_LINE_BYTES:
-        raise _Problem(
+        raise LineProblem(
             f"{len(line)} bytes; an utterance has at most {MAX_LINE_BYTES}. Is this a manifest?"
         )
     try:
-        entry = json.loads(
-            line.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant
-        )
+        return json_object(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise _Problem(not_utf8(error)) from error
-    except json.JSONDecodeError as error:
-        raise _Problem(f"not JSON: {error.msg} at character {error.pos + 1}") from error
-    except (ValueError, RecursionError) as error:  # thousands of digits or of brackets
-        raise _Problem("a number or a nesting that is too long") from error
-    if not isinstance(entry, dict):
-        raise _Problem(f"must be an object with keys, got {_brief(entry)}")
-    return entry
+        raise LineProblem(not_utf8(error)) from error
 
 
 def _utterance(entry: dict[str, Any], folder: Path) -> Utterance:
@@ -148,12 +136,12 @@ def _utterance(entry: dict[str, Any], folder: Path) -> Utterance:
 
     audio = take("audio_filepath", _path_problem)
     duration = take("duration", _seconds_problem)
-    text = take("text", _text_problem)
+    text = take("text", text_problem)
     offset = take("offset", _seconds_problem, 0.0)
     name = take("id", _name_problem, "")
     speaker = take("speaker", _name_problem, "")
     if problems:
-        raise _Problem("; ".join(problems))
+        raise LineProblem("; ".join(problems))
     return Utterance(
         id=name or shown(audio) + (f"@{float(offset)!r}" if offset else ""),
         audio=folder / audio,
@@ -164,14 +152,8 @@ def _utterance(entry: dict[str, Any], folder: Path) -> Utterance:
     )
 
 
-def _text_problem(key: str, value: Any) -> str | None:
-    if not isinstance(value, str):
-        return f"'{key}' must be text, got {_brief(value)}"
-    return None if _encodes(value, "strict") else f"'{key}' holds half a surrogate pair"
-
-
 def _name_problem(key: str, value: Any) -> str | None:
-    if problem := _text_problem(key, value):
+    if problem := text_problem(key, value):
         return problem
     usable = value and value.isprintable()
     return None if usable else f"'{key}' is empty or holds control characters"
@@ -180,24 +162,16 @@ def _name_problem(key: str, value: Any) -> str | None:
 def _path_problem(key: str, value: Any) -> str | None:
     """Bytes of a name that are not UTF-8 are certain lone surrogates in Python: those may be."""
     if not isinstance(value, str):
-        return f"'{key}' must be text, got {_brief(value)}"
-    usable = value and "\0" not in value and _encodes(value, "surrogateescape")
+        return f"'{key}' must be text, got {brief(value)}"
+    usable = value and "\0" not in value and encodes(value, "surrogateescape")
     return None if usable else f"'{key}' is empty or no file name"
-
-
-def _encodes(text: str, errors: str) -> bool:
-    try:
-        text.encode("utf-8", errors)
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _seconds_problem(key: str, value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"'{key}' must be a number of seconds, got {_brief(value)}"
+        return f"'{key}' must be a number of seconds, got {brief(value)}"
     # An integer of hundreds of digits is a number to JSON, but not to arithmetic.
-    return None if 0 <= value < 1e15 else f"'{key}' must be 0 or more seconds, got {_brief(value)}"
+    return None if 0 <= value < 1e15 else f"'{key}' must be 0 or more seconds, got {brief(value)}"
 
 
 def _line(utterance: Utterance, folder: Path) -> bytes:
@@ -216,29 +190,12 @@ def _line(utterance: Utterance, folder: Path) -> bytes:
         entry["speaker"] = utterance.speaker
     try:
         _utterance(entry, folder)
-    except _Problem as problem:
+    except LineProblem as problem:
         raise ValueError(f"utterance '{shown(utterance.id)}': {problem}") from problem
     try:
         return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:  # the path has bytes that are not UTF-8
         return json.dumps(entry).encode() + b"\n"
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entry = dict(pairs)
-    if len(entry) < len(pairs):
-        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise _Problem(f"'{shown(repeated)}' is given twice")
-    return entry
-
-
-def _no_constant(name: str) -> Any:
-    raise _Problem(f"{name} is not a number that JSON has")
-
-
-def _brief(value: Any) -> str:
-    text = shown(json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _listed(problems: list[str]) -> str:

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from asr.data.text import normalize_text, words
 from asr.errors import DataError, shown
@@ -22,8 +22,7 @@ REMEDY = 'mend the text, or set tokenizer.unknown = "drop"'
 Unknown = Literal["error", "drop", "replace"]
 
 
-@dataclass(frozen=True, slots=True)
-class WordSpan:
+class WordSpan(NamedTuple):
     """A word and the tokens that spell it: `tokens[start:stop]`."""
 
     word: str
@@ -90,7 +89,8 @@ def known_units(units: Iterable[str], known: Container[str], unknown: Unknown) -
 
 def unknown_units(units: Iterable[str], known: Container[str]) -> Counter[str]:
     """How often each unit occurs that is not `known`."""
-    return Counter(unit for unit in units if unit not in known)
+    counts = Counter(units)  # compiled: looking up each unit here takes three times as long
+    return Counter({unit: count for unit, count in counts.items() if unit not in known})
 
 
 def learnt_symbols(counts: Mapping[str, int]) -> list[str]:

@@ -76,13 +76,18 @@ def aligned(
     Raises:
         DataError: too long to align.
     """
-    _check_size(len(scores), len(tokens))
+    check_size(len(scores), len(tokens))
     if len(scores) == 0:
         return (), 0.0
-    starts, ends, best, log_prob = _token_frames(scores, tokens, blank)
-    confidences = np.exp(np.minimum(best, 0.0)).tolist()
-    spans = zip(tokens.tolist(), starts.tolist(), ends.tolist(), confidences, strict=True)
-    return tuple(map(TokenSpan._make, spans)), float(log_prob)
+    *columns, log_prob = token_frames(scores, tokens, blank)
+    return token_spans(tokens.tolist(), *(column.tolist() for column in columns)), float(log_prob)
+
+
+def token_spans(
+    tokens: Sequence[int], starts: Sequence[int], ends: Sequence[int], confidences: Sequence[float]
+) -> tuple[TokenSpan, ...]:
+    """Columns as rows."""
+    return tuple(map(TokenSpan._make, zip(tokens, starts, ends, confidences, strict=True)))
 
 
 def _check_lengths(num_frames: int, tokens: Sequence[int]) -> None:
@@ -94,7 +99,12 @@ def _check_lengths(num_frames: int, tokens: Sequence[int]) -> None:
         )
 
 
-def _check_size(num_frames: int, num_tokens: int) -> None:
+def check_size(num_frames: int, num_tokens: int) -> None:
+    """Return when an alignment of these takes a bearable time.
+
+    Raises:
+        DataError: it does not.
+    """
     if num_frames * (2 * num_tokens + 1) > MAX_CELLS:
         raise DataError(
             f"{num_frames} frames with {num_tokens} tokens are too long to align at once; cut the "
@@ -103,10 +113,12 @@ def _check_size(num_frames: int, num_tokens: int) -> None:
 
 
 @compiled
-def _token_frames(scores, tokens, blank):  # type: ignore[no-untyped-def]
-    """First frame, end frame and best log-probability (U,) of each token, and that of the path."""
+def token_frames(scores, tokens, blank):  # type: ignore[no-untyped-def]
+    """First frame, end frame and confidence (U,) of each token, and the path's log-probability."""
     states = np.full(2 * len(tokens) + 1, blank, np.int64)
     states[1::2] = tokens
+    if len(scores) == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), 0.0
     path, log_prob = _viterbi(scores, states, blank, KEPT_BYTES)
     starts = np.full(len(tokens), -1, np.int64)
     ends = np.zeros(len(tokens), np.int64)
@@ -118,7 +130,7 @@ def _token_frames(scores, tokens, blank):  # type: ignore[no-untyped-def]
                 starts[token] = t
             ends[token] = t + 1
             best[token] = max(best[token], scores[t, states[path[t]]])
-    return starts, ends, best, log_prob
+    return starts, ends, np.exp(np.minimum(best, 0.0)), log_prob
 
 
 @compiled

@@ -14,6 +14,7 @@ from torch import Tensor
 from asr.data.batching import AudioReader, Waveform, collate, group_by_length
 from asr.data.loading import load_ahead
 from asr.data.manifest import Utterance
+from asr.decoding.beam import BeamSearch
 from asr.decoding.greedy import greedy
 from asr.decoding.hypothesis import Hypothesis, Spelling
 from asr.errors import AudioError, DataError, shown
@@ -73,6 +74,11 @@ class GreedyDecoder:
             log_probs, lengths, self.spelling, frame_seconds=frame_seconds, durations=durations
         )
         return [[hypothesis] for hypothesis in best]
+
+
+def ranks_by_length(decoder: Decoder) -> bool:
+    """Whether the order of what a decoder finds is that of the score per label."""
+    return isinstance(decoder, BeamSearch) and decoder.fusion.by_length
 
 
 @dataclass(frozen=True, slots=True)

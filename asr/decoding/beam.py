@@ -12,6 +12,7 @@ using Bi-Directional Recurrent DNNs", 2014.
 """
 
 import copy
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.alignment import aligned
-from asr.decoding.beam_kernel import advance, begin
+from asr.compiled import compiled_loop
+from asr.decoding.alignment import check_size, token_frames, token_spans
 from asr.decoding.beam_memory import Pruning, Search, allocate
-from asr.decoding.beam_results import Ranked, is_lost, lm_log_prob, longest_whole, ranked
+from asr.decoding.beam_results import Found, Wanted, decoded, lm_log_prob, longest_whole
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import Fusion, gather, weigh
 from asr.decoding.hotwords import HotWord
@@ -178,35 +179,52 @@ class BeamSearch:
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(one, utterances, ends))
 
-    def _search(self, scores: Scores, nbest: int) -> Ranked:
+    def _search(self, scores: Scores, nbest: int) -> Found:
         limits = self.limits
         pruning = Pruning(
-            limits.beam_size, limits.beam_threshold, limits.token_threshold, limits.max_tokens
+            limits.beam_size,
+            limits.beam_threshold,
+            limits.token_threshold,
+            limits.max_tokens,
+            recombine=nbest == 1 and not self.fusion.by_length,
         )
         search = self._borrowed(len(scores))
         try:
-            begin(search, self._scorer, self._start)
-            advance(search, self._scorer, pruning, self.labels.blank, scores)
-            if is_lost(search):
+            wanted = Wanted(self.labels.blank, self._start, nbest, self.fusion.by_length)
+            found = Found(*decoded(search, self._scorer, pruning, wanted, scores))
+            if found.lost:
                 raise DataError(
                     "in some frame neither the blank nor any label that is text has a probability: "
                     "the model diverged, or the labels stand in another order"
                 )
-            found = ranked(
-                search, self._scorer, self._start, nbest, by_length=self.fusion.by_length
-            )
             return found if len(found.total) else self._whole_words(search, scores)
         finally:
             self._memory.put(search)
 
-    def _whole_words(self, search: Search, scores: Scores) -> Ranked:
-        """The best prefix without its unfinished word, where no prefix is a hypothesis."""
+    def _whole_words(self, search: Search, scores: Scores) -> Found:
+        """The best prefix without its unfinished word, where no prefix is a hypothesis.
+
+        Raises:
+            DataError: it has no probability.
+        """
         tokens, added = longest_whole(search, self._scorer)
         acoustic = labelling_log_prob(scores, tokens, self.labels.blank)
-        begins = np.array([0, len(tokens)])
+        if acoustic == -math.inf:
+            raise DataError(
+                "no words of the lexicon have a probability above zero in these scores; they are "
+                "exact zeros, or need a wider beam"
+            )
         lm = float(lm_log_prob(self._scorer, self._start, tokens))
-        total = np.array([acoustic + added])
-        return Ranked(total, np.array([acoustic]), np.array([lm]), tokens, begins)
+        starts, ends, confidences, _ = token_frames(scores, tokens, self.labels.blank)
+        return Found(
+            lost=False,
+            total=np.array([acoustic + added]),
+            acoustic=np.array([acoustic]),
+            lm=np.array([lm]),
+            tokens=tokens,
+            token_begin=np.array([0, len(tokens)]),
+            spans=(starts, ends, confidences),
+        )
 
     def _borrowed(self, num_frames: int) -> Search:
         """Working memory for an utterance, from an earlier one if it is large enough.
@@ -222,7 +240,7 @@ class BeamSearch:
         except Empty:
             pass
         beam_size = self.limits.beam_size
-        shape = (prior_states, len(self._scorer.trie.word))
+        shape = (prior_states, len(self._scorer.trie))
         try:
             return allocate(num_frames, beam_size, len(self.labels), prior_shape=shape)
         except MemoryError as error:
@@ -232,22 +250,25 @@ class BeamSearch:
             ) from error
 
     def _hypotheses(
-        self, scores: Scores, found: Ranked, frame_seconds: float, duration: float | None
+        self, scores: Scores, found: Found, frame_seconds: float, duration: float | None
     ) -> list[Hypothesis]:
         """Words with times and confidences, from the best alignment of each labelling."""
+        columns = [found.tokens.tolist(), *(column.tolist() for column in found.spans)]
+        begins = found.token_begin.tolist()
+        totals = zip(found.total.tolist(), found.acoustic.tolist(), found.lm.tolist(), strict=True)
         hypotheses = []
-        for index in range(len(found.total)):
-            tokens = found.tokens[found.token_begin[index] : found.token_begin[index + 1]]
-            spans, _ = aligned(scores, tokens, self.labels.blank)
+        for index, (total, acoustic, lm) in enumerate(totals):
+            first, last = begins[index : index + 2]
+            check_size(len(scores), last - first)
             hypotheses.append(
                 hypothesis_of(
-                    spans,
-                    float(found.total[index]),
+                    token_spans(*(column[first:last] for column in columns)),
+                    total,
                     self.labels,
                     frame_seconds=frame_seconds,
                     duration=duration,
-                    acoustic_log_prob=float(found.acoustic[index]),
-                    lm_log_prob=None if self.lm is None else float(found.lm[index]),
+                    acoustic_log_prob=acoustic,
+                    lm_log_prob=None if self.lm is None else lm,
                 )
             )
         if self.calibration is not None:
@@ -278,22 +299,38 @@ def checked_scores(array: NDArray[Any], lengths: Any, num_labels: int) -> list[S
 
 
 def _check_normalised(scores: Scores, index: int) -> None:
-    if len(scores) == 0:
-        return
-    largest = float(scores.max())
-    if np.isnan(largest):
+    largest, total = _extremes(scores, max(1, -(-len(scores) // CHECKED_FRAMES)))
+    if math.isnan(largest):
         raise DataError(
             f"utterance {index} of the batch has NaN scores: the model diverged, or its input is "
             "damaged"
         )
     check_normalised(largest)
-    some = scores[:: -(-len(scores) // CHECKED_FRAMES)].astype(np.float64)
-    sums = np.exp(some).sum(axis=1)
-    if np.abs(sums - 1).max() > NORMALISATION_TOLERANCE:
+    if abs(total - 1) > NORMALISATION_TOLERANCE:
         raise ValueError(
-            f"log_probs must be normalised: the probabilities of a frame sum to "
-            f"{sums[np.abs(sums - 1).argmax()]:.3g}; apply log_softmax"
+            f"log_probs must be normalised: the probabilities of a frame sum to {total:.3g}; apply "
+            "log_softmax"
         )
+
+
+@compiled_loop
+def _extremes(scores, every):  # type: ignore[no-untyped-def]
+    """The largest score, or NaN if there is one; the sum of a frame farthest from one."""
+    largest, farthest = -np.inf, 1.0
+    for t in range(len(scores)):
+        for label in range(scores.shape[1]):
+            value = float(scores[t, label])
+            if not value <= largest:
+                if np.isnan(value):
+                    return value, farthest
+                largest = value
+        if t % every == 0:
+            total = 0.0
+            for label in range(scores.shape[1]):
+                total += np.exp(float(scores[t, label]))
+            if abs(total - 1.0) > abs(farthest - 1.0):
+                farthest = total
+    return largest, farthest
 
 
 def as_array(values: Any) -> NDArray[Any]:

@@ -16,11 +16,17 @@ instead of overwritten.
 
 import numpy as np
 
-from asr.compiled import compiled_loop
+from asr.compiled import compiled_inline, compiled_loop
 from asr.decoding.beam_memory import CURRENT, ENTRIES, LINKED, NODES, PROPOSED, STALE
-from asr.decoding.beam_selection import count_score, floor_of, select, start_counting
-from asr.decoding.lexicon import ROOT
+from asr.decoding.beam_selection import (
+    count_score,
+    floor_of,
+    recombine,
+    select,
+    start_counting,
+)
 from asr.decoding.prefix_score import NONE, extend, most_beyond
+from asr.decoding.trie import ROOT
 
 RESCALE_BELOW = 1e-60
 
@@ -35,7 +41,7 @@ def begin(search, scorer, lm_start):  # type: ignore[no-untyped-def]
     root.lm_state = lm_start
     root.hot_state = 0
     root.scored = 0.0
-    root.offset = scorer.look[ROOT]
+    root.offset = scorer.trie[ROOT].look
     root.ended = np.nan
     entry = search.beams[0, 0]
     entry.blank, entry.label, entry.total = 1.0, 0.0, 0.0
@@ -62,13 +68,15 @@ def advance(search, scorer, pruning, blank, log_probs):  # type: ignore[no-untyp
             continue
         top = rank(search, beam)
         _stay(search, beam, frame, blank)
-        start_counting(search, pruning, top)
+        start_counting(search, pruning, top, search.sizes[ENTRIES] * (count + 1))
         floor = _extend_all(search, scorer, pruning, beam, frame, count)
         kept = select(search, pruning, floor)
-        _settle(search, scorer, beam, kept)
+        if pruning.recombine and kept == pruning.beam_size:
+            kept = recombine(search, beam, kept)
+        _settle(search, beam, kept)
 
 
-@compiled_loop
+@compiled_inline
 def _likely_labels(search, scorer, pruning, blank, frame):  # type: ignore[no-untyped-def]
     """Collect the labels that may extend prefixes; their number."""
     best = 0
@@ -107,7 +115,7 @@ def _keep_most_probable(likely, count, kept, frame):  # type: ignore[no-untyped-
         likely[to] = label
 
 
-@compiled_loop
+@compiled_inline
 def _link(search, beam):  # type: ignore[no-untyped-def]
     """Find which prefixes of the beam extend which others of it."""
     nodes = search.nodes
@@ -124,7 +132,7 @@ def _link(search, beam):  # type: ignore[no-untyped-def]
     search.sizes[LINKED] = 1
 
 
-@compiled_loop
+@compiled_inline
 def rank(search, beam):  # type: ignore[no-untyped-def]
     """Bring `total` up to date; the best score."""
     top = -np.inf
@@ -137,7 +145,7 @@ def rank(search, beam):  # type: ignore[no-untyped-def]
     return top
 
 
-@compiled_loop
+@compiled_inline
 def _wait(search, beam, frame, blank):  # type: ignore[no-untyped-def]
     """A frame that no label extends: masses move inside the beam, and nothing need be ranked."""
     blank_prob = np.exp(frame[blank])
@@ -158,7 +166,7 @@ def _wait(search, beam, frame, blank):  # type: ignore[no-untyped-def]
             beam[slot].label /= largest
 
 
-@compiled_loop
+@compiled_inline
 def _label_mass(search, beam, slot, frame):  # type: ignore[no-untyped-def]
     """The mass of the paths of a prefix that end in its last label, after this frame."""
     entry = beam[slot]
@@ -173,7 +181,7 @@ def _label_mass(search, beam, slot, frame):  # type: ignore[no-untyped-def]
     return mass * _prob(search, frame, entry.token)
 
 
-@compiled_loop
+@compiled_inline
 def _stay(search, beam, frame, blank):  # type: ignore[no-untyped-def]
     """Propose every prefix of the beam again."""
     blank_prob = np.exp(frame[blank])
@@ -194,7 +202,7 @@ def _stay(search, beam, frame, blank):  # type: ignore[no-untyped-def]
     search.sizes[PROPOSED] = count
 
 
-@compiled_loop
+@compiled_inline
 def _extend_all(search, scorer, pruning, beam, frame, count):  # type: ignore[no-untyped-def]
     """Propose the extensions that are not in the beam; the floor below which nothing has room."""
     nodes, starts_word = search.nodes, scorer.labels.starts_word
@@ -217,7 +225,9 @@ def _extend_all(search, scorer, pruning, beam, frame, count):  # type: ignore[no
                 mass = entry.blank
                 total = np.log(mass) if mass > 0.0 else -np.inf
             total += frame[token]
-            allowed, _, offset, _, _, _ = extend(scorer, search.prior, nodes, entry.node, token)
+            allowed, scored, offset, place, lm_state, hot_state = extend(
+                scorer, search.prior, nodes, entry.node, token
+            )
             if allowed and total > -np.inf and total + offset >= floor:
                 candidate = search.candidates[filled]
                 candidate.score = total + offset
@@ -226,6 +236,8 @@ def _extend_all(search, scorer, pruning, beam, frame, count):  # type: ignore[no
                 candidate.token = token
                 candidate.blank = 0.0
                 candidate.label = mass * _prob(search, frame, token)
+                candidate.scored, candidate.offset, candidate.place = scored, offset, place
+                candidate.lm_state, candidate.hot_state = lm_state, hot_state
                 filled += 1
                 count_score(search, total + offset, pruning.beam_size)
                 floor = floor_of(search, pruning)
@@ -234,7 +246,7 @@ def _extend_all(search, scorer, pruning, beam, frame, count):  # type: ignore[no
     return floor
 
 
-@compiled_loop
+@compiled_inline
 def _mark(search, beam, slot, mark):  # type: ignore[no-untyped-def]
     """Mark the labels of a list of slots: those extensions are in the beam already."""
     while slot != NONE:
@@ -242,15 +254,15 @@ def _mark(search, beam, slot, mark):  # type: ignore[no-untyped-def]
         slot = beam[slot].next
 
 
-@compiled_loop
+@compiled_inline
 def _prob(search, frame, label):  # type: ignore[no-untyped-def]
     if search.prob[label] < 0.0:
         search.prob[label] = np.exp(frame[label])
     return search.prob[label]
 
 
-@compiled_loop
-def _settle(search, scorer, beam, kept):  # type: ignore[no-untyped-def]
+@compiled_inline
+def _settle(search, beam, kept):  # type: ignore[no-untyped-def]
     """Make the first `kept` candidates the beam."""
     nodes, candidates = search.nodes, search.candidates
     following = search.beams[1 - search.sizes[CURRENT]]
@@ -267,7 +279,7 @@ def _settle(search, scorer, beam, kept):  # type: ignore[no-untyped-def]
         candidate = candidates[at]
         node = beam[candidate.slot].node
         if candidate.token != NONE:
-            node = node_of(search, scorer, node, candidate.token)
+            node = node_of(search, node, candidate)
         entry = following[at]
         entry.blank = candidate.blank * scale
         entry.label = candidate.label * scale
@@ -282,28 +294,27 @@ def _settle(search, scorer, beam, kept):  # type: ignore[no-untyped-def]
     search.sizes[LINKED] = 0
 
 
-@compiled_loop
-def node_of(search, scorer, parent, token):  # type: ignore[no-untyped-def]
+@compiled_inline
+def node_of(search, parent, candidate):  # type: ignore[no-untyped-def]
     """The node of an extension, made if it never was in the beam before."""
     nodes = search.nodes
     number = nodes[parent].child
     while number != NONE:
-        if nodes[number].token == token:
+        if nodes[number].token == candidate.token:
             return number
         number = nodes[number].sibling
     number = search.sizes[NODES]
     search.sizes[NODES] += 1
-    _, scored, offset, place, lm, hot = extend(scorer, search.prior, nodes, parent, token)
     node = nodes[number]
     node.parent = parent
-    node.token = token
+    node.token = candidate.token
     node.child = NONE
     node.sibling = nodes[parent].child
     nodes[parent].child = number
-    node.place = place
-    node.lm_state = lm
-    node.hot_state = hot
-    node.scored = scored
-    node.offset = offset
+    node.place = candidate.place
+    node.lm_state = candidate.lm_state
+    node.hot_state = candidate.hot_state
+    node.scored = candidate.scored
+    node.offset = candidate.offset
     node.ended = np.nan
     return number

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.prefix_score import NODE, NONE, Prior
+from asr.decoding.records import empty_records
 
 NUM_BUCKETS = 256  # of scores, for the selection
 NODES, ENTRIES, PROPOSED, CURRENT, WORST, COUNTED, LINKED, STALE = range(8)  # of Search.sizes
@@ -23,11 +24,12 @@ ENTRY = np.dtype(
     align=True,
 )
 
-# A prefix that may be in the next beam: the slot that stays, or that `token` extends (else -1).
+# A prefix that may be in the next beam: the slot that stays, or that `token` extends (else -1),
+# with what `extend` says of the extension.
 CANDIDATE = np.dtype(
     [
-        *((name, np.float64) for name in ("score", "blank", "label", "total")),
-        *((name, np.int32) for name in ("slot", "token")),
+        *((name, np.float64) for name in ("score", "blank", "label", "total", "scored", "offset")),
+        *((name, np.int32) for name in ("slot", "token", "place", "lm_state", "hot_state")),
     ],
     align=True,
 )
@@ -42,12 +44,15 @@ class Pruning(NamedTuple):
         token_threshold: labels less probable than this (nats) do not extend a prefix, but the most
             probable of a frame always does.
         max_tokens: most labels of a frame that extend a prefix.
+        recombine: whether of the prefixes in a full beam that end in the same label, unfinished
+            word and states, only the best stays: what follows counts the same for all of them.
     """
 
     beam_size: int
     beam_threshold: float
     token_threshold: float
     max_tokens: int
+    recombine: bool
 
 
 class Search(NamedTuple):
@@ -62,10 +67,11 @@ class Search(NamedTuple):
         taken: (V,) the slot that a label extends within the beam.
         buckets: (NUM_BUCKETS,) how many candidates have scores of each range.
         scores: (most candidates,) scratch.
+        futures: (at least twice the beam size, a power of two) scratch, a hash table.
         prior: see there.
         sizes: (8,) nodes, prefixes in the beam, candidates, which of the beams; the last bucket
-            that the beam may have room for, and the candidates up to it; whether `up`, `head` and
-            `next` are right, and whether `total` is not.
+            that the beam may have room for, and the candidates up to it (-1: there is room for all
+            there can be); whether `up`, `head` and `next` are right, and whether `total` is not.
         range: (3,) of the scores: the top and the width of the buckets, and the best so far.
         log_scale: (1,) what the masses were divided by.
     """
@@ -78,6 +84,7 @@ class Search(NamedTuple):
     taken: NDArray[np.int64]
     buckets: NDArray[np.int64]
     scores: NDArray[np.float64]
+    futures: NDArray[np.int32]
     prior: Prior
     sizes: NDArray[np.int64]
     range: NDArray[np.float64]
@@ -101,14 +108,15 @@ def allocate(
     """
     most_candidates = beam_size * (num_labels + 1)
     return Search(
-        nodes=np.empty(num_frames * beam_size + 1, NODE),
-        beams=np.empty((2, beam_size), ENTRY),
-        candidates=np.empty(most_candidates, CANDIDATE),
+        nodes=empty_records(num_frames * beam_size + 1, NODE),
+        beams=empty_records((2, beam_size), ENTRY),
+        candidates=empty_records(most_candidates, CANDIDATE),
         likely=np.empty(num_labels, np.int32),
         prob=np.empty(num_labels),
         taken=np.empty(num_labels, np.int64),
         buckets=np.empty(NUM_BUCKETS, np.int64),
         scores=np.empty(most_candidates),
+        futures=np.empty(2 << beam_size.bit_length(), np.int32),
         prior=_prior(*prior_shape),
         sizes=np.zeros(8, np.int64),
         range=np.zeros(3),

@@ -1,4 +1,4 @@
-"""From the last beam to n-best lists: whole words, the end of the sentence, equal texts merged."""
+"""From scores to n-best lists: the search, then whole words, the end, equal texts merged."""
 
 from typing import NamedTuple
 
@@ -6,98 +6,143 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, compiled_loop
-from asr.decoding.beam_kernel import rank
-from asr.decoding.beam_memory import CURRENT, ENTRIES, NODES, Search
-from asr.decoding.lexicon import ROOT, child_of
+from asr.decoding.alignment import MAX_CELLS, token_frames
+from asr.decoding.beam_kernel import advance, begin, rank
+from asr.decoding.beam_memory import CURRENT, ENTRIES, Search
 from asr.decoding.prefix_score import NO_LM, NONE, TOKEN, Scorer, finish
+from asr.decoding.trie import ROOT, child_of
 from asr.lm.ngram import score_word
 
 WORD_BREAK = 0  # stands between words where texts are compared; no code point of a text
 
 
-class Ranked(NamedTuple):
+class Found(NamedTuple):
     """The best hypotheses of an utterance, the best first.
 
     Attributes:
+        lost: whether no prefix of the beam has a probability above zero; then there are none.
         total: what the search maximised, in nats.
         acoustic: log-probability of the labels.
         lm: log-probability of the words (or labels) and of the end, before its weight; 0: no model.
         tokens: of all, one after another.
         token_begin: (hypotheses + 1,) where those of each begin.
+        spans: of all tokens: first frames, frames after the last, and confidences, by the best
+            alignment of each hypothesis; no frames where it is too long to align.
     """
 
+    lost: bool
     total: NDArray[np.float64]
     acoustic: NDArray[np.float64]
     lm: NDArray[np.float64]
-    tokens: NDArray[np.int32]
+    tokens: NDArray[np.int64]
     token_begin: NDArray[np.int64]
+    spans: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
-def is_lost(search: Search) -> bool:
-    """Whether no prefix of the beam has a probability above zero."""
-    beam = search.beams[search.sizes[CURRENT], : search.sizes[ENTRIES]]
-    return not (beam["blank"] + beam["label"]).any()
+class Wanted(NamedTuple):
+    """What a search is asked for.
 
-
-def ranked(search: Search, scorer: Scorer, start: int, nbest: int, *, by_length: bool) -> Ranked:
-    """The `nbest` best texts; their probabilities are summed over label sequences of equal text.
-
-    Args:
-        search: after the last frame.
-        scorer: of the search.
-        start: state of the language model at the beginning.
-        nbest: most hypotheses.
+    Attributes:
+        blank: index of the blank.
+        lm_start: state of the language model at the beginning.
+        nbest: most hypotheses; their texts differ, and their probabilities are summed over label
+            sequences of equal text.
         by_length: rank by the score per label (Graves & Jaitly 2014).
     """
-    return Ranked(*_ranked(search, scorer, start, nbest, by_length))
 
-
-def longest_whole(search: Search, scorer: Scorer) -> tuple[NDArray[np.int32], float]:
-    """The labels of the best prefix up to its last finished word, and what is added to them.
-
-    For the rare beam in which every prefix ends inside a word, which a dictionary does not allow.
-    """
-    tokens = np.empty(search.sizes[NODES], np.int32)
-    count, added = _longest_whole(search, scorer, tokens)
-    return tokens[:count][::-1].copy(), added
+    blank: int
+    lm_start: int
+    nbest: int
+    by_length: bool
 
 
 @compiled
-def _ranked(search, scorer, start, nbest, by_length):  # type: ignore[no-untyped-def]
+def decoded(search, scorer, pruning, wanted, scores):  # type: ignore[no-untyped-def]
+    """The fields of `Found` for scores (T, V); one call, since each takes forty arrays apart."""
+    begin(search, scorer, wanted.lm_start)
+    advance(search, scorer, pruning, wanted.blank, scores)
+    return outcome(search, scorer, wanted, scores)
+
+
+@compiled
+def outcome(search, scorer, wanted, scores):  # type: ignore[no-untyped-def]
+    """The same after the last frame."""
     nodes, beam = search.nodes, search.beams[search.sizes[CURRENT]]
     size = search.sizes[ENTRIES]
-    rank(search, beam)
-    total = np.full(size, -np.inf)
-    acoustic = np.full(size, -np.inf)
+    mass = 0.0
     for slot in range(size):
-        added = finish(scorer, search.prior, nodes, beam[slot].node)
-        if not np.isnan(added):
-            mass = beam[slot].total + search.log_scale[0]
-            acoustic[slot] = mass
-            total[slot] = mass + added
-    _merge_equal_texts(search.nodes, scorer.labels, beam, total, acoustic)
-    ranks = total.copy()
-    if by_length:
-        for slot in range(size):
-            ranks[slot] = total[slot] / max(1, _depth(nodes, beam[slot].node))
-    order = np.argsort(-ranks, kind="mergesort")
+        mass += beam[slot].blank + beam[slot].label
+    total, acoustic = _finished(search, scorer, beam, size)
+    order = _order(nodes, beam, total, wanted.by_length)
     count = 0
-    while count < min(nbest, size) and total[order[count]] > -np.inf:
+    while count < min(wanted.nbest, size) and total[order[count]] > -np.inf:
         count += 1
     begins = np.zeros(count + 1, np.int64)
     for at in range(count):
         begins[at + 1] = begins[at] + _depth(nodes, beam[order[at]].node)
-    tokens = np.empty(begins[count], np.int32)
-    for at in range(count):
-        node, to = beam[order[at]].node, begins[at + 1]
-        while node != 0:
-            to -= 1
-            tokens[to] = nodes[node].token
-            node = nodes[node].parent
+    tokens = np.empty(begins[count], np.int64)
     lm = np.empty(count)
+    starts = np.zeros(len(tokens), np.int64)
+    ends = np.zeros(len(tokens), np.int64)
+    confidences = np.zeros(len(tokens))
     for at in range(count):
-        lm[at] = lm_log_prob(scorer, start, tokens[begins[at] : begins[at + 1]])
-    return total[order[:count]], acoustic[order[:count]], lm, tokens, begins
+        own = slice(begins[at], begins[at + 1])
+        _read(nodes, beam[order[at]].node, tokens[own])
+        lm[at] = lm_log_prob(scorer, wanted.lm_start, tokens[own])
+        if len(scores) * (2 * len(tokens[own]) + 1) <= MAX_CELLS:
+            starts[own], ends[own], confidences[own], _ = token_frames(
+                scores, tokens[own], wanted.blank
+            )
+    kept = order[:count]
+    return mass == 0.0, total[kept], acoustic[kept], lm, tokens, begins, (starts, ends, confidences)
+
+
+def longest_whole(search: Search, scorer: Scorer) -> tuple[NDArray[np.int64], float]:
+    """The labels of the best prefix up to its last finished word, and what is added to them.
+
+    For the rare beam in which every prefix ends inside a word, which a dictionary does not allow.
+    """
+    node, added = _longest_whole(search, scorer)
+    tokens = np.empty(_depth(search.nodes, node), np.int64)
+    _read(search.nodes, node, tokens)
+    return tokens, added
+
+
+@compiled
+def _finished(search, scorer, beam, size):  # type: ignore[no-untyped-def]
+    """Total and acoustic log-probability (size,) of each prefix as a whole utterance.
+
+    Minus infinity where it must not end, or where the text is that of a better prefix, which has
+    the sum.
+    """
+    rank(search, beam)
+    total = np.full(size, -np.inf)
+    acoustic = np.full(size, -np.inf)
+    for slot in range(size):
+        added = finish(scorer, search.prior, search.nodes, beam[slot].node)
+        if not np.isnan(added):
+            acoustic[slot] = beam[slot].total + search.log_scale[0]
+            total[slot] = acoustic[slot] + added
+    _merge_equal_texts(search.nodes, scorer.labels, beam, total, acoustic)
+    return total, acoustic
+
+
+@compiled
+def _order(nodes, beam, total, by_length):  # type: ignore[no-untyped-def]
+    """The slots (size,), the best first."""
+    ranks = total.copy()
+    if by_length:
+        for slot in range(len(total)):
+            ranks[slot] = total[slot] / max(1, _depth(nodes, beam[slot].node))
+    return np.argsort(-ranks, kind="mergesort")
+
+
+@compiled_loop
+def _read(nodes, node, tokens):  # type: ignore[no-untyped-def]
+    """Fill `tokens` with the labels of a prefix."""
+    for at in range(len(tokens) - 1, -1, -1):
+        tokens[at] = nodes[node].token
+        node = nodes[node].parent
 
 
 @compiled_loop
@@ -128,14 +173,14 @@ def lm_log_prob(scorer, start, tokens):  # type: ignore[no-untyped-def]
 
 @compiled_loop
 def _word_log_prob(scorer, state, place):  # type: ignore[no-untyped-def]
-    word = NONE if place == NONE else scorer.trie.word[place]
+    word = NONE if place == NONE else scorer.trie[place].word
     known = scorer.weights.unknown_lm if word == NONE else scorer.word_lm[word]
     return score_word(scorer.lm, state, known)
 
 
 @compiled_loop
-def _longest_whole(search, scorer, tokens):  # type: ignore[no-untyped-def]
-    """Fill `tokens` from the end; how many there are, and what is added."""
+def _longest_whole(search, scorer):  # type: ignore[no-untyped-def]
+    """The node of that prefix, and what is added."""
     nodes, beam = search.nodes, search.beams[search.sizes[CURRENT]]
     top, best = -np.inf, 0
     for slot in range(search.sizes[ENTRIES]):
@@ -147,12 +192,7 @@ def _longest_whole(search, scorer, tokens):  # type: ignore[no-untyped-def]
     while np.isnan(added):
         node = nodes[node].parent
         added = finish(scorer, search.prior, nodes, node)
-    count = 0
-    while node != 0:
-        tokens[count] = nodes[node].token
-        count += 1
-        node = nodes[node].parent
-    return count, added
+    return node, added
 
 
 @compiled_loop

@@ -6,13 +6,17 @@ left out before anything is worked out for it.
 
 import numpy as np
 
-from asr.compiled import compiled_loop
+from asr.compiled import compiled_inline, compiled_loop
 from asr.decoding.beam_memory import BEST, COUNTED, NUM_BUCKETS, PROPOSED, TOP, WIDTH, WORST
+from asr.decoding.prefix_score import NONE
 
 
-@compiled_loop
-def start_counting(search, pruning, top):  # type: ignore[no-untyped-def]
-    """Count the scores of the prefixes that stay, in buckets from `top` down."""
+@compiled_inline
+def start_counting(search, pruning, top, most):  # type: ignore[no-untyped-def]
+    """Count the scores of the prefixes that stay, in buckets from `top` down.
+
+    Where the beam has room for `most`, all there can be, nothing is counted.
+    """
     size = search.sizes[PROPOSED]
     best = lowest = top
     for at in range(size):
@@ -24,17 +28,21 @@ def start_counting(search, pruning, top):  # type: ignore[no-untyped-def]
     search.range[WIDTH] = max((top - lowest) / (NUM_BUCKETS - 1), 1e-12)
     search.range[BEST] = best if size else -np.inf
     search.sizes[WORST] = NUM_BUCKETS - 1
-    search.sizes[COUNTED] = 0
+    search.sizes[COUNTED] = NONE if most <= pruning.beam_size else 0
+    if search.sizes[COUNTED] == NONE:
+        return
     for bucket in range(NUM_BUCKETS):
         search.buckets[bucket] = 0
     for at in range(size):
         count_score(search, search.candidates[at].score, pruning.beam_size)
 
 
-@compiled_loop
+@compiled_inline
 def count_score(search, score, beam_size):  # type: ignore[no-untyped-def]
     """Count a score. `WORST` is the last bucket that the beam may have room for."""
     search.range[BEST] = max(search.range[BEST], score)
+    if search.sizes[COUNTED] == NONE:
+        return
     place = (search.range[TOP] - score) / search.range[WIDTH]
     bucket = 0  # also where scores are infinite and `place` is NaN, which is no index
     if place > 0:
@@ -50,7 +58,7 @@ def count_score(search, score, beam_size):  # type: ignore[no-untyped-def]
     search.sizes[WORST] = worst
 
 
-@compiled_loop
+@compiled_inline
 def floor_of(search, pruning):  # type: ignore[no-untyped-def]
     """The score below which a candidate is out: too far from the best, or no room for it."""
     floor = search.range[BEST] - pruning.beam_threshold
@@ -62,23 +70,14 @@ def floor_of(search, pruning):  # type: ignore[no-untyped-def]
     return floor
 
 
-@compiled_loop
+@compiled_inline
 def select(search, pruning, floor):  # type: ignore[no-untyped-def]
     """Move the best candidates to the front, in their order; their number."""
-    candidates, scores = search.candidates, search.scores
+    candidates = search.candidates
     count = search.sizes[PROPOSED]
-    passed = 0
-    for at in range(count):
-        if candidates[at].score >= floor:
-            scores[passed] = candidates[at].score
-            passed += 1
-    ties = passed  # how many with exactly the lowest score there is room for
-    if passed > pruning.beam_size:
-        floor = _kth_largest(scores, passed, pruning.beam_size)
-        ties = pruning.beam_size
-        for at in range(passed):
-            if scores[at] > floor:
-                ties -= 1
+    ties = count  # how many with exactly the lowest score there is room for
+    if search.sizes[COUNTED] != NONE:
+        floor, ties = _room(search, pruning, floor)
     kept = 0
     for at in range(count):
         score = candidates[at].score
@@ -89,6 +88,84 @@ def select(search, pruning, floor):  # type: ignore[no-untyped-def]
         candidates[kept] = candidates[at]
         kept += 1
     return kept
+
+
+@compiled_inline
+def recombine(search, beam, kept):  # type: ignore[no-untyped-def]
+    """Leave of the first `kept` candidates with one future the best, in their order; their number.
+
+    The future of a prefix is what decides about all that may follow it: its last label, the place
+    of its unfinished word, and the states of language model and hot words.
+    """
+    candidates, futures = search.candidates, search.futures
+    for at in range(len(futures)):
+        futures[at] = NONE
+    for at in range(kept):
+        candidate = candidates[at]
+        if candidate.token == NONE:  # for those that stay
+            node = search.nodes[beam[candidate.slot].node]
+            candidate.place, candidate.lm_state = node.place, node.lm_state
+            candidate.hot_state = node.hot_state
+        place = _place_of_future(search, beam, candidate)
+        other = futures[place]
+        if other == NONE or candidates[other].score < candidate.score:
+            futures[place] = at
+    count = 0
+    for at in range(kept):
+        place = _place_of_future(search, beam, candidates[at])
+        if futures[place] == at:
+            candidates[count] = candidates[at]
+            futures[place] = count
+            count += 1
+    return count
+
+
+@compiled_inline
+def _place_of_future(search, beam, candidate):  # type: ignore[no-untyped-def]
+    """Where in the table the future of a candidate is, or would be."""
+    futures, candidates = search.futures, search.candidates
+    last = _last_label(beam, candidate)
+    key = np.uint64(candidate.lm_state) * np.uint64(0x9E3779B97F4A7C15)
+    key = (key ^ np.uint64(candidate.place)) * np.uint64(0xC2B2AE3D27D4EB4F)
+    key = (key ^ np.uint64(candidate.hot_state)) * np.uint64(0x165667B19E3779F9)
+    key = (key ^ np.uint64(last)) * np.uint64(0x9E3779B97F4A7C15)
+    place = np.int64(key >> np.uint64(33)) & (len(futures) - 1)
+    while futures[place] != NONE:
+        other = candidates[futures[place]]
+        if (
+            other.place == candidate.place
+            and other.lm_state == candidate.lm_state
+            and other.hot_state == candidate.hot_state
+            and _last_label(beam, other) == last
+        ):
+            break
+        place = (place + 1) & (len(futures) - 1)
+    return place
+
+
+@compiled_inline
+def _last_label(beam, candidate):  # type: ignore[no-untyped-def]
+    return beam[candidate.slot].token if candidate.token == NONE else candidate.token
+
+
+@compiled_inline
+def _room(search, pruning, floor):  # type: ignore[no-untyped-def]
+    """The lowest score that there is room for, and for how many candidates with that score."""
+    candidates, scores = search.candidates, search.scores
+    count = search.sizes[PROPOSED]
+    passed = 0
+    for at in range(count):
+        if candidates[at].score >= floor:
+            scores[passed] = candidates[at].score
+            passed += 1
+    if passed <= pruning.beam_size:
+        return floor, passed
+    floor = _kth_largest(scores, passed, pruning.beam_size)
+    ties = pruning.beam_size
+    for at in range(passed):
+        if scores[at] > floor:
+            ties -= 1
+    return floor, ties
 
 
 @compiled_loop

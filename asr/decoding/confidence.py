@@ -37,7 +37,7 @@ class Calibration:
 
     def applied(self, hypothesis: Hypothesis) -> Hypothesis:
         """A hypothesis with calibrated words."""
-        words = tuple(replace(w, confidence=self.of(w.confidence)) for w in hypothesis.words)
+        words = tuple(w._replace(confidence=self.of(w.confidence)) for w in hypothesis.words)
         return replace(hypothesis, words=words)
 
 

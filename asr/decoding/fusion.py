@@ -16,8 +16,9 @@ from asr.decoding.hotwords import (
     most_given,
 )
 from asr.decoding.labels import Labels, decomposed
-from asr.decoding.lexicon import Trie, best_below, build_trie, check_spellable, unspellable
+from asr.decoding.lexicon import check_spellable, unspellable
 from asr.decoding.prefix_score import NO_LM, TOKEN, WORD, Scorer, Weights
+from asr.decoding.trie import Trie, best_below, build_trie, with_look
 from asr.errors import DataError
 from asr.lm.ngram import Automaton, NgramModel
 
@@ -158,8 +159,7 @@ def weigh(knowledge: Knowledge, fusion: Fusion) -> Scorer:
     look, weights = _look(knowledge, weights, word_cost)
     return Scorer(
         labels=knowledge.labels.arrays,
-        trie=knowledge.trie,
-        look=look,
+        trie=with_look(knowledge.trie, look),
         lm=lm.automaton if lm is not None else hot_automaton([], []),
         hot=knowledge.hot,
         word_lm=knowledge.word_lm,
@@ -253,7 +253,7 @@ def _look(
         look = np.zeros(len(look))
     best = float(word_cost.max(initial=-1e30 if weights.closed else weights.unknown_cost))
     best += most_given(knowledge.hot)
-    return _frozen(look), weights._replace(unknown_look=unknown, best_cost=best)
+    return look, weights._replace(unknown_look=unknown, best_cost=best)
 
 
 def _token_words(

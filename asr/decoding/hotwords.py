@@ -115,17 +115,25 @@ def _states(phrases: Sequence[tuple[list[int], float]]) -> list[_State]:
 
 
 def _arrays(states: Sequence[_State], num_words: int) -> Automaton:
-    """State 0 has an arc for every word, the others for those that go on with a phrase."""
+    """State 0 has an arc for every word, the others for those that go on with a phrase.
+
+    No arc leads to a state that nothing goes on from and nothing is taken back from: prefixes whose
+    future is the same are in the same state.
+    """
+    back = [0.0] + [states[s.suffix].pending - s.pending for s in states[1:]]
+    reached = list(range(len(states)))
+    for index, state in enumerate(states[1:], start=1):
+        if not state.children and back[index] == 0.0:
+            reached[index] = reached[state.suffix]
     begins, arc_words, bonuses, targets = [0], [], [], []
     for index, state in enumerate(states):
         given = state.earned + state.pending
         for word in range(num_words) if index == 0 else sorted(state.children):
             child = state.children.get(word, 0)
             arc_words.append(word)
-            targets.append(child)
+            targets.append(reached[child])
             bonuses.append(states[child].earned + states[child].pending - given if child else 0.0)
         begins.append(len(arc_words))
-    back = [0.0] + [states[s.suffix].pending - s.pending for s in states[1:]]
     arrays = Automaton(
         arc_begin=np.array(begins, dtype=np.int64),
         arc_words=np.array(arc_words, dtype=np.int32),

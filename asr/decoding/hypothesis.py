@@ -26,8 +26,7 @@ class TokenSpan(NamedTuple):
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A word from `start` to `end` seconds, with its confidence in 0 to 1."""
 
     word: str

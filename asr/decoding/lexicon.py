@@ -1,124 +1,13 @@
-"""The words that a search may know: a prefix tree over their characters.
-
-Every kind of label walks the same tree, since it is made of characters: a piece of sentencepiece
-takes several steps at once, and all segmentations of a word end in the same node.
-"""
+"""The words that a search may know: read from a file, and spelt by the labels or not."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from asr.compiled import compiled, compiled_loop
 from asr.data.text import normalize_text, read_lines, words
 from asr.decoding.labels import Labels, decomposed
 from asr.errors import DataError, shown
 
 MAX_LISTED = 10  # words that a message names
-ROOT = 0
-
-
-class Trie(NamedTuple):
-    """A prefix tree in flat arrays, in breadth-first order: children lie side by side.
-
-    Attributes:
-        child_begin: (nodes + 1,) int32; the children of node n are child_begin[n] to
-            child_begin[n + 1], and are nodes themselves.
-        character: (nodes,) int32, the code point that leads to a node; ascending among siblings.
-        word: (nodes,) int32, the word that ends in a node, or -1.
-    """
-
-    child_begin: NDArray[np.int32]
-    character: NDArray[np.int32]
-    word: NDArray[np.int32]
-
-
-def build_trie(spellings: Sequence[str]) -> Trie:
-    """The prefix tree of `spellings`; the i-th is word i.
-
-    Raises:
-        ValueError: an empty spelling, or one that stands twice.
-    """
-    decomposed_words = [decomposed(word) for word in spellings]
-    order = sorted(range(len(decomposed_words)), key=decomposed_words.__getitem__)
-    ordered = [decomposed_words[index] for index in order]
-    if ordered and not ordered[0]:
-        raise ValueError("a spelling is empty")
-    for first, second in pairwise(ordered):
-        if first == second:
-            raise ValueError(f"{first!r} stands twice among the spellings")
-    begins = np.cumsum([0, *map(len, ordered)], dtype=np.int64)
-    text = np.frombuffer("".join(ordered).encode("utf-32-le"), dtype=np.int32)
-    arrays = _build(np.array(order, dtype=np.int32), begins, text)
-    for array in arrays:
-        array.setflags(write=False)
-    return Trie(*arrays)
-
-
-@compiled
-def _build(order, begins, text):  # type: ignore[no-untyped-def]
-    """The arrays of a trie of sorted words; word i is text[begins[i]:begins[i + 1]]."""
-    most = len(text) + 1
-    child_begin = np.zeros(most + 1, np.int32)
-    character = np.zeros(most, np.int32)
-    word = np.full(most, -1, np.int32)
-    first = np.zeros(most, np.int64)  # the sorted words below a node: first to last
-    last = np.zeros(most, np.int64)
-    depth = np.zeros(most, np.int32)
-    last[0] = len(order)
-    count, node = 1, 0
-    while node < count:
-        at, end, level = first[node], last[node], depth[node]
-        if at < end and begins[at + 1] - begins[at] == level:
-            word[node] = order[at]
-            at += 1
-        child_begin[node] = count
-        while at < end:
-            letter = text[begins[at] + level]
-            first[count] = at
-            while at < end and text[begins[at] + level] == letter:
-                at += 1
-            last[count] = at
-            character[count] = letter
-            depth[count] = level + 1
-            count += 1
-        node += 1
-    child_begin[count] = count
-    return child_begin[: count + 1].copy(), character[:count].copy(), word[:count].copy()
-
-
-@compiled_loop
-def child_of(trie, node, letter):  # type: ignore[no-untyped-def]
-    """The child of `node` by `letter`, or -1."""
-    low, high = trie.child_begin[node], trie.child_begin[node + 1]
-    while low < high:
-        middle = (low + high) >> 1
-        value = trie.character[middle]
-        if value < letter:
-            low = middle + 1
-        elif value > letter:
-            high = middle
-        else:
-            return middle
-    return -1
-
-
-@compiled
-def best_below(trie, values, floor):  # type: ignore[no-untyped-def]
-    """For each node the largest of `floor` and the `values` (words,) of the words at or below it.
-
-    This is what a partial word can still become: never less than what its words come to.
-    """
-    best = np.full(len(trie.word), floor)
-    for node in range(len(trie.word) - 1, -1, -1):
-        if trie.word[node] >= 0:
-            best[node] = max(best[node], values[trie.word[node]])
-        for child in range(trie.child_begin[node], trie.child_begin[node + 1]):
-            best[node] = max(best[node], best[child])
-    return best
 
 
 def read_lexicon(path: Path) -> list[str]:

@@ -4,10 +4,12 @@
         {"text": "GO ON", "score": -3.1, "acoustic": -1.2, "lm": -4.5, "words": [
             {"word": "GO", "start": 0.1, "end": 0.3, "confidence": 0.98}, …]}, …]}
 
-The best candidate is the first. `score` is what the decoder maximised, `acoustic` the
+The best candidate is the first. `score` is what the decoder ranked by, `acoustic` the
 log-probability of the labels given the audio, `lm` that of the text, both natural. Any other number
 of a candidate is a further score, named by its key. Of every score more is better, and all
-candidates of a file have the same ones. `words` may be absent. Other keys beside `id` are ignored.
+candidates of a file have the same ones. Where the score per label ranks (`fusion.Fusion.by_length`)
+that is `score`, and `total` the sum. `words` may be absent. An utterance that could not be
+decoded has an empty list and says why in `error`. Other keys beside `id` are ignored.
 
 Lists of other systems are read as Kaldi writes them: `UTTERANCE-N TEXT`, where N is the rank from 1
 (`lattice-to-nbest`, `nbest-to-linear`). They have no scores; `read_costs` reads those that Kaldi
@@ -15,22 +17,21 @@ keeps in files of their own, `UTTERANCE-N COST`. A file is one of Kaldi's unless
 `.jsonl` or begins with a brace.
 """
 
-import json
 import math
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from asr.data.json_lines import LineProblem, brief, json_lines, json_object, text_problem
 from asr.data.text import normalize_text, read_lines, words
-from asr.decoding.hypothesis import Word
+from asr.decoding.hypothesis import Hypothesis, Word
 from asr.errors import DataError, shown
 from asr.storage import write_atomically
 
-SCORE, WORDS = "score", "words"
+SCORE, TOTAL, WORDS = "score", "total", "words"
 MAX_SECONDS = 1e15
 NAMED = 5  # utterances that an error message names
 _KALDI_LINE = re.compile(r"[ \t]*(\S+)-([1-9][0-9]{0,5})(?:[ \t]+(.*))?")
@@ -54,24 +55,21 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class NbestList:
-    """The candidates of an utterance, the best first; at least one."""
+    """The candidates of an utterance, the best first; none: `error` says why."""
 
     id: str
     candidates: tuple[Candidate, ...]
-
-
-class _Problem(Exception):  # noqa: N818 - gets its file and line before anybody sees it
-    """What is wrong with one line."""
+    error: str = ""
 
 
 def score_names(lists: Sequence[NbestList]) -> tuple[str, ...]:
     """The scores that every candidate has, in the order of the file."""
-    return tuple(lists[0].candidates[0].scores) if lists else ()
+    return next((tuple(each.scores) for one in lists for each in one.candidates), ())
 
 
 def first_texts(lists: Iterable[NbestList]) -> dict[str, str]:
-    """Id → the text of the first candidate."""
-    return {one.id: one.candidates[0].text for one in lists}
+    """Id → the text of the first candidate; empty where there is none."""
+    return {one.id: one.candidates[0].text if one.candidates else "" for one in lists}
 
 
 def read_nbest(path: Path) -> list[NbestList]:
@@ -90,6 +88,22 @@ def read_nbest(path: Path) -> list[NbestList]:
     return _read_kaldi(path, every)
 
 
+def nbest_entries(found: Sequence[Hypothesis], *, by_length: bool = False) -> list[dict[str, Any]]:
+    """What a decoder found, the best first, as the `nbest` of a line.
+
+    Args:
+        found: of an utterance.
+        by_length: whether it was ranked by the score per label.
+    """
+    entries = [hypothesis.as_dict() for hypothesis in found]
+    if not by_length:
+        return entries
+    return [
+        {**entry, SCORE: round(one.log_prob / max(1, len(one.tokens)), 6), TOTAL: entry[SCORE]}
+        for entry, one in zip(entries, found, strict=True)
+    ]
+
+
 def write_nbest(path: Path, lists: Iterable[NbestList]) -> None:
     """Write lists as JSON lines, in one step.
 
@@ -98,14 +112,18 @@ def write_nbest(path: Path, lists: Iterable[NbestList]) -> None:
         ResourceError: the disk is full or not writable.
     """
     entries = [
-        {"id": one.id, "nbest": [_candidate_entry(each) for each in one.candidates]}
+        {
+            "id": one.id,
+            "nbest": [_candidate_entry(each) for each in one.candidates],
+            **({"error": one.error} if one.error else {}),
+        }
         for one in lists
     ]
     try:
         _checked(enumerate(entries, start=1))
-    except _Problem as problem:
+    except LineProblem as problem:
         raise ValueError(f"list {problem}") from problem
-    write_atomically(path, "".join(f"{json.dumps(e, ensure_ascii=False)}\n" for e in entries))
+    write_atomically(path, json_lines(entries))
 
 
 def read_costs(path: Path) -> dict[str, float]:
@@ -123,7 +141,7 @@ def read_costs(path: Path) -> dict[str, float]:
         if match is None or cost is None:
             raise DataError(
                 f"{shown(path)}:{number}: must be UTTERANCE-N COST with a finite number, got "
-                f"{_brief(line)}"
+                f"{brief(line)}"
             )
         key = f"{match[1]}-{match[2]}"
         if key in scores:
@@ -165,35 +183,43 @@ def is_score_name(name: str) -> bool:
 
 def _read_json(path: Path, lines: Iterable[tuple[int, str]]) -> list[NbestList]:
     try:
-        return _checked(lines)
-    except _Problem as problem:
+        lists = _checked(lines)
+    except LineProblem as problem:
         raise DataError(f"{shown(path)}:{problem}") from problem
+    if not any(one.candidates for one in lists):
+        raise DataError(
+            f"{shown(path)}: has no candidates, since no utterance could be decoded, such as "
+            f"'{shown(lists[0].id)}': {shown(lists[0].error)}"
+        )
+    return lists
 
 
 def _checked(entries: Iterable[tuple[int, str | dict[str, Any]]]) -> list[NbestList]:
     """The lists in numbered lines or objects; ids differ, scores have the same names.
 
     Raises:
-        _Problem: with the number in front.
+        LineProblem: with the number in front.
     """
     checked: list[NbestList] = []
     first_lines: dict[str, int] = {}
     for number, entry in entries:
         try:
-            one = _nbest_list(_entry(entry) if isinstance(entry, str) else entry)
+            one = _nbest_list(
+                json_object(entry, allow_nan=True) if isinstance(entry, str) else entry
+            )
             if (first := first_lines.setdefault(one.id, number)) != number:
-                raise _Problem(f"the id '{shown(one.id)}' is already used in line {first}")
+                raise LineProblem(f"the id '{shown(one.id)}' is already used in line {first}")
             checked.append(one)
             _check_names(one, score_names(checked))
-        except _Problem as problem:
-            raise _Problem(f"{number}: {problem}") from None
+        except LineProblem as problem:
+            raise LineProblem(f"{number}: {problem}") from None
     return checked
 
 
 def _check_names(one: NbestList, expected: Sequence[str]) -> None:
     for rank, candidate in enumerate(one.candidates, start=1):
         if set(candidate.scores) != set(expected):
-            raise _Problem(
+            raise LineProblem(
                 f"utterance '{shown(one.id)}', candidate {rank} has the scores "
                 f"{_names(candidate.scores)}, the first of the file has {_names(expected)}; all "
                 "must have the same"
@@ -204,89 +230,64 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(shown(name) for name in names) or "(none)"
 
 
-def _entry(line: str) -> dict[str, Any]:
-    """The JSON object in a line."""
-    try:
-        entry = json.loads(line, object_pairs_hook=_unique_keys)
-    except json.JSONDecodeError as error:
-        raise _Problem(f"not JSON: {error.msg} at character {error.pos + 1}") from error
-    except (ValueError, RecursionError) as error:  # thousands of digits or of brackets
-        raise _Problem("a number or a nesting that is too long") from error
-    if not isinstance(entry, dict):
-        raise _Problem(f"must be an object with keys, got {_brief(entry)}")
-    return entry
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entry = dict(pairs)
-    if len(entry) < len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        repeated = next(key for key, count in counts.items() if count > 1)
-        raise _Problem(f"'{shown(repeated)}' is given twice")
-    return entry
-
-
 def _nbest_list(entry: dict[str, Any]) -> NbestList:
     name, candidates = entry.get("id"), entry.get("nbest")
     if "id" not in entry:
-        raise _Problem("'id' is missing")
+        raise LineProblem("'id' is missing")
     if not isinstance(name, str) or not name or not name.isprintable():
-        raise _Problem(f"'id' must be text without control characters, got {_brief(name)}")
-    if not isinstance(candidates, list) or not candidates:
-        raise _Problem(
+        raise LineProblem(f"'id' must be text without control characters, got {brief(name)}")
+    error = _text(entry, "error") if candidates == [] and "error" in entry else ""
+    if not isinstance(candidates, list) or not (candidates or error):
+        raise LineProblem(
             f"utterance '{shown(name)}' needs 'nbest', a list of at least one candidate, whose "
-            f"text may be empty; got {_brief(candidates)}"
+            f"text may be empty (or of none, and 'error' with the reason); got {brief(candidates)}"
         )
     checked = []
     for rank, candidate in enumerate(candidates, start=1):
         try:
             checked.append(_candidate(candidate))
-        except _Problem as problem:
-            raise _Problem(f"utterance '{shown(name)}', candidate {rank}: {problem}") from None
-    return NbestList(name, tuple(checked))
+        except LineProblem as problem:
+            raise LineProblem(f"utterance '{shown(name)}', candidate {rank}: {problem}") from None
+    return NbestList(name, tuple(checked), error)
 
 
 def _candidate(entry: Any) -> Candidate:
     if not isinstance(entry, dict):
-        raise _Problem(f"must be an object with keys, got {_brief(entry)}")
+        raise LineProblem(f"must be an object with keys, got {brief(entry)}")
     scores = {key: value for key, value in entry.items() if key not in ("text", WORDS)}
     for name, value in scores.items():
         if not is_score_name(name):
-            raise _Problem(f"'{shown(name)}' is no name of a score: one word without '='")
+            raise LineProblem(f"'{shown(name)}' is no name of a score: one word without '='")
         if _number(value) is None or isinstance(value, str):
-            raise _Problem(f"'{shown(name)}' must be a finite number, got {_brief(value)}")
+            raise LineProblem(f"'{shown(name)}' must be a finite number, got {brief(value)}")
     text = _text(entry, "text")
     timed = entry.get(WORDS, [])
     if not isinstance(timed, list):
-        raise _Problem(f"'{WORDS}' must be a list, got {_brief(timed)}")
+        raise LineProblem(f"'{WORDS}' must be a list, got {brief(timed)}")
     spoken = tuple(map(_word, timed))
     if spoken and [one.word for one in spoken] != words(text):
-        raise _Problem(f"its words do not spell its text {_brief(text)}")
+        raise LineProblem(f"its words do not spell its text {brief(text)}")
     return Candidate(text, {name: float(value) for name, value in scores.items()}, spoken)
 
 
 def _word(entry: Any) -> Word:
     if not isinstance(entry, dict) or entry.keys() != _WORD_KEYS:
-        raise _Problem(f"a word needs {', '.join(sorted(_WORD_KEYS))}, got {_brief(entry)}")
+        raise LineProblem(f"a word needs {', '.join(sorted(_WORD_KEYS))}, got {brief(entry)}")
     start, end, confidence = entry["start"], entry["end"], entry["confidence"]
     if not {type(start), type(end), type(confidence)} <= {int, float}:
-        raise _Problem(f"start, end and confidence must be numbers, got {_brief(entry)}")
+        raise LineProblem(f"start, end and confidence must be numbers, got {brief(entry)}")
     if not (0 <= start <= end < MAX_SECONDS and 0 <= confidence <= 1):  # NaN is none of this
-        raise _Problem(
-            f"needs 0 <= start <= end, in seconds, and 0 <= confidence <= 1, got {_brief(entry)}"
+        raise LineProblem(
+            f"needs 0 <= start <= end, in seconds, and 0 <= confidence <= 1, got {brief(entry)}"
         )
     return Word(_text(entry, "word"), float(start), float(end), float(confidence))
 
 
 def _text(entry: dict[str, Any], key: str) -> str:
     value = entry.get(key)
-    if not isinstance(value, str):
-        raise _Problem(f"'{key}' must be text, got {_brief(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _Problem(f"'{key}' holds half a surrogate pair") from None
-    return normalize_text(value)
+    if problem := text_problem(key, value):
+        raise LineProblem(problem)
+    return normalize_text(str(value))
 
 
 def _number(value: Any) -> float | None:
@@ -307,7 +308,7 @@ def _read_kaldi(path: Path, lines: Iterable[tuple[int, str]]) -> list[NbestList]
         if match is None or not match[1].isprintable():
             raise DataError(
                 f"{shown(path)}:{number}: must be UTTERANCE-N TEXT as Kaldi writes it, or a JSON "
-                f"object with 'id' and 'nbest', got {_brief(line)}"
+                f"object with 'id' and 'nbest', got {brief(line)}"
             )
         ranks, rank = ranked.setdefault(match[1], {}), int(match[2])
         if rank in ranks:
@@ -338,8 +339,3 @@ def _candidate_entry(candidate: Candidate) -> dict[str, Any]:
             for w in candidate.words
         ]
     return entry
-
-
-def _brief(value: Any) -> str:
-    text = shown(json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= 60 else text[:57] + "..."

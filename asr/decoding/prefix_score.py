@@ -1,8 +1,8 @@
 """What language model, word bonus and hot words add to a prefix, inside the compiled search.
 
 A prefix has finished words, whose score is certain, and perhaps an unfinished one. The unfinished
-word counts as the best that it can still become (`Scorer.look`), so that the opinion of a language
-model arrives before the word ends; when the word ends, its own score takes the place of that.
+word counts as the best that it can still become (`look` of the trie), so that the opinion of a
+language model arrives before the word ends; when the word ends, its own score takes the place.
 
 `fusion="prior"` (Graves & Jaitly 2014; `papers`: the language model as a prior of characters)
 counts it as the logarithm of the share that the words below it have of all words after this
@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.compiled import compiled_loop
+from asr.compiled import compiled_inline, compiled_loop
 from asr.decoding.labels import LabelArrays
-from asr.decoding.lexicon import ROOT, Trie, child_of
+from asr.decoding.trie import ROOT, Trie, child_of
 from asr.lm.ngram import Automaton, score_word
 
 NONE = -1
@@ -63,7 +63,6 @@ class Scorer(NamedTuple):
 
     Attributes:
         labels, trie: of the model, and the words that are known.
-        look: (nodes of the trie,) what an unfinished word can still become.
         lm: the language model.
         hot: hot words and phrases as an automaton whose scores are their bonuses.
         word_lm: (words,) the words of the trie for the language model.
@@ -75,7 +74,6 @@ class Scorer(NamedTuple):
 
     labels: LabelArrays
     trie: Trie
-    look: NDArray[np.float64]
     lm: Automaton
     hot: Automaton
     word_lm: NDArray[np.int32]
@@ -121,12 +119,12 @@ NODE = np.dtype(
 )
 
 
-@compiled_loop
+@compiled_inline
 def close_word(scorer, prior, nodes, node):  # type: ignore[no-untyped-def]
     """Fill `nodes.ended…[node]`, once; False when the word must not end here."""
     weights = scorer.weights
     place = nodes[node].place
-    word = scorer.trie.word[place] if place > ROOT else NONE
+    word = scorer.trie[place].word if place > ROOT else NONE
     if weights.closed and word == NONE:
         return False
     if not np.isnan(nodes[node].ended):
@@ -151,7 +149,7 @@ def close_word(scorer, prior, nodes, node):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled_loop
+@compiled_inline
 def extend(scorer, prior, nodes, node, token):  # type: ignore[no-untyped-def]
     """A prefix with one more label: whether it may be, scored, offset, place, LM and hot state."""
     weights = scorer.weights
@@ -181,13 +179,13 @@ def extend(scorer, prior, nodes, node, token):  # type: ignore[no-untyped-def]
     return True, scored, offset, place, lm_state, hot_state
 
 
-@compiled_loop
+@compiled_inline
 def most_beyond(scorer, nodes, node):  # type: ignore[no-untyped-def]
     """A bound on `offset` of a prefix with one more label that begins a word."""
     ended = nodes[node].ended
     if np.isnan(ended):  # not worked out yet: as if the language model were certain of the word
         ended = nodes[node].scored + scorer.weights.best_cost
-    return max(nodes[node].offset, ended + scorer.look[ROOT])
+    return max(nodes[node].offset, ended + scorer.trie[ROOT].look)
 
 
 @compiled_loop
@@ -209,7 +207,7 @@ def finish(scorer, prior, nodes, node):  # type: ignore[no-untyped-def]
     return total
 
 
-@compiled_loop
+@compiled_inline
 def _look(scorer, prior, lm_state, place):  # type: ignore[no-untyped-def]
     """What an unfinished word at `place` counts as."""
     if place == NONE:
@@ -219,7 +217,7 @@ def _look(scorer, prior, lm_state, place):  # type: ignore[no-untyped-def]
             return 0.0
         row = prior_row(scorer, prior, lm_state)
         return prior.table[row, place] - prior.table[row, ROOT]
-    return scorer.look[place]
+    return scorer.trie[place].look
 
 
 @compiled_loop
@@ -245,15 +243,16 @@ def _fill(scorer, sums, state):  # type: ignore[no-untyped-def]
     for node in range(len(sums) - 1, -1, -1):
         total, best = 0.0, -np.inf
         own = -np.inf
-        if trie.word[node] != NONE:
-            log_prob, _ = score_word(scorer.lm, state, scorer.word_lm[trie.word[node]])
+        if trie[node].word != NONE:
+            log_prob, _ = score_word(scorer.lm, state, scorer.word_lm[trie[node].word])
             own = scorer.weights.lm_weight * log_prob
-            own += scorer.word_cost[trie.word[node]] - scorer.weights.word_bonus
+            own += scorer.word_cost[trie[node].word] - scorer.weights.word_bonus
             best = own
-        for child in range(trie.child_begin[node], trie.child_begin[node + 1]):
+        begin, end = trie[node].child_begin, trie[node].child_begin + trie[node].num_children
+        for child in range(begin, end):
             best = max(best, sums[child])
         if own > -np.inf:
             total += np.exp(own - best)
-        for child in range(trie.child_begin[node], trie.child_begin[node + 1]):
+        for child in range(begin, end):
             total += np.exp(sums[child] - best)
         sums[node] = best + np.log(total)

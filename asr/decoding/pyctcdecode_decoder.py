@@ -46,7 +46,7 @@ class PyctcdecodeDecoder:
             raise ConfigError(
                 f"--decoder pyctcdecode needs the blank to be label 0, not {labels.blank}"
             )
-        self.labels, self.limits = labels, limits
+        self.labels, self.fusion, self.limits = labels, fusion, limits
         named = fusion.signature(None if lm is None else lm.name)
         self.signature = "|".join(["pyctcdecode", f"beam:{limits.beam_size}", *named])
         written = ["", *(_written(labels, index) for index in range(1, len(labels)))]

@@ -162,12 +162,14 @@ def rescore(lists: Sequence[NbestList], weights: Mapping[str, float]) -> list[Nb
             for each in one.candidates
         ]
         best_first = sorted(scored, key=lambda each: -each.scores[SCORE])
-        ranked.append(NbestList(one.id, tuple(best_first)))
+        ranked.append(replace(one, candidates=tuple(best_first)))
     return ranked
 
 
 def oracle_texts(lists: Sequence[NbestList], references: Mapping[str, str]) -> dict[str, str]:
     """Id → the text with the fewest word errors that the list has; of equal ones, the first.
+
+    It is empty where there is no candidate.
 
     Raises:
         DataError: as `check_references`.
@@ -176,7 +178,7 @@ def oracle_texts(lists: Sequence[NbestList], references: Mapping[str, str]) -> d
     texts = {}
     for one in lists:
         errors = word_errors(one, references[one.id])
-        texts[one.id] = one.candidates[errors.index(min(errors))].text
+        texts[one.id] = one.candidates[errors.index(min(errors))].text if errors else ""
     return texts
 
 
@@ -264,13 +266,11 @@ def _tokens(text: str, unit: Literal["word", "character"]) -> list[str]:
 
 def _extended(one: NbestList, added: Sequence[Mapping[str, float]]) -> NbestList:
     """The list with further scores for each candidate."""
-    return NbestList(
-        one.id,
-        tuple(
-            replace(each, scores={**each.scores, **more})
-            for each, more in zip(one.candidates, added, strict=True)
-        ),
+    candidates = (
+        replace(each, scores={**each.scores, **more})
+        for each, more in zip(one.candidates, added, strict=True)
     )
+    return replace(one, candidates=tuple(candidates))
 
 
 def _check_new(lists: Sequence[NbestList], names: Sequence[str]) -> None:

@@ -1,9 +1,10 @@
-"""Log-probabilities of any CTC model in a file: an array (T, V) for each utterance, in `.npz`."""
+"""Log-probabilities of any CTC model in a file, an array (T, V) an utterance, and its labels."""
 
 import io
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.data.text import read_lines
+from asr.data.vocabulary import Piece
 from asr.decoding.labels import Labels, read_labels
 from asr.errors import DataError, shown
 from asr.storage import write_atomically
@@ -60,13 +62,35 @@ def write_scores(path: Path, scores: Mapping[str, NDArray[np.floating[Any]]]) ->
 def read_label_file(path: Path, *, blank: int) -> Labels:
     """The labels of a text file, one a line in the order of the model's outputs.
 
-    A line of one space is the space; see `labels.read_labels` for what names mean.
+    A line of one space is the space; see `labels.read_labels` for what names mean. After a tab may
+    follow what a label adds to a text where its name does not say so, with a space in front where
+    it begins a word: that is taken as it is.
 
     Raises:
         DataError: the file cannot be read, or has names that cannot be labels.
     """
-    names = [line for _, line in read_lines(path)]
+    lines = [line.partition("\t") for _, line in read_lines(path)]
     try:
-        return read_labels(names, blank=blank)
+        labels = read_labels([name for name, _, _ in lines], blank=blank)
     except ValueError as error:
         raise DataError(f"{shown(path)}: {error}") from error
+    pieces = list(labels.pieces)
+    for index, (_, tab, text) in enumerate(lines):
+        if tab and index != blank:
+            pieces[index] = Piece(text.removeprefix(" "), starts_word=text.startswith(" "))
+    return replace(labels, pieces=tuple(pieces))
+
+
+def write_label_file(path: Path, labels: Labels) -> None:
+    """Write labels as `read_label_file` reads them.
+
+    Raises:
+        ResourceError: the disk is full or not writable.
+    """
+    named = read_labels(labels.names, blank=labels.blank).pieces
+    lines = []
+    for line, piece, meant in zip(labels.names, labels.pieces, named, strict=True):
+        if piece is not None and piece != meant:  # the name does not say it
+            line = f"{line}\t{' ' * piece.starts_word}{piece.text}"
+        lines.append(line)
+    write_atomically(path, "".join(f"{line}\n" for line in lines))

@@ -9,6 +9,8 @@ the first system wins.
 The log-linear combination ranks the texts of all systems by the weighted sum of the log-posteriors
 that the systems give them, each normalised over the list of its system.
 
+A system without candidates for an utterance has no say in it.
+
 References: Fiscus, "A Post-Processing System to Yield Reduced Word Error Rates: Recognizer Output
 Voting Error Reduction (ROVER)", ASRU 1997; Evermann & Woodland, "Posterior Probability Decoding,
 Confidence Estimation and System Combination", 2000, for n-best lists that vote.
@@ -129,6 +131,9 @@ def vote_systems(
             for name in chosen
             for candidate, log_posterior in _weighted(by_id[name][one.id], scale)
         ]
+        if not ballots:
+            voted.append(one)
+            continue
         said = vote([ballot for ballot in ballots if ballot.weight > 0], alpha=alpha)
         timed = all(each.words or not each.text for n in chosen for each in by_id[n][one.id])
         text = " ".join(word.word for word in said)
@@ -183,19 +188,21 @@ def _combined(
             found.setdefault(candidate.text, candidate)
             log_probs.setdefault(candidate.text, []).append(log_prob)
         by_system[name] = {text: _log_sum(several) for text, several in log_probs.items()}
-    floors = {name: min(FLOOR, *known.values()) for name, known in by_system.items()}
+    floors = {name: min([FLOOR, *known.values()]) for name, known in by_system.items()}
     ranked = []
     for text, candidate in found.items():
         scores = {name: by_system[name].get(text, floors[name]) for name in lists}
         total = sum(weights[name] * value for name, value in scores.items())
         ranked.append(replace(candidate, scores={SCORE: total, **scores}))
     ranked.sort(key=lambda each: -each.scores[SCORE])
-    return NbestList(next(iter(lists.values())).id, tuple(ranked))
+    first = next(iter(lists.values()))
+    return NbestList(first.id, tuple(ranked), "" if ranked else first.error)
 
 
 def _weighted(candidates: Sequence[Candidate], scale: float) -> list[tuple[Candidate, float]]:
     """Candidates with their log-posteriors; a single one needs no score."""
-    log_probs = [0.0] if len(candidates) == 1 else log_posteriors(candidates, scale)
+    alone = len(candidates) <= 1
+    log_probs = [0.0] * len(candidates) if alone else log_posteriors(candidates, scale)
     return list(zip(candidates, log_probs, strict=True))
 
 
@@ -255,7 +262,7 @@ def _winner(
         votes = alpha * share / total + (1 - alpha) * confidences[key] / share
         if votes > most + ROUNDING:
             best, most = first[key], votes
-    return None if best is None else replace(best, confidence=min(most, 1.0))
+    return None if best is None else best._replace(confidence=min(most, 1.0))
 
 
 def _chosen(systems: Systems, weights: Mapping[str, float]) -> dict[str, Sequence[NbestList]]:

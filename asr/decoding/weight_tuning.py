@@ -74,6 +74,7 @@ class _Table(NamedTuple):
 def _table(
     lists: Sequence[NbestList], references: Mapping[str, str], names: Sequence[str]
 ) -> _Table:
+    lists = [one for one in lists if one.candidates]  # the others are errors with any weights
     width = max(len(one.candidates) for one in lists)
     scores = np.empty((len(names), len(lists), width))
     errors = np.empty((len(lists), width), dtype=np.int64)

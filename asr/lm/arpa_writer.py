@@ -6,7 +6,6 @@ million. Lines are formatted in a compiled loop over blocks: ten million in a fe
 
 import gzip
 import math
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from asr.compiled import compiled_loop
 from asr.lm.protocol import MAX_ORDER
-from asr.storage import cannot_write
+from asr.storage import file_writer
 
 BUFFER_BYTES = 8 << 20
 NUMBER_BYTES = 16  # a sign, seven digits, a point, an exponent, with room
@@ -62,7 +61,7 @@ def write_arpa(path: Path, words: Sequence[str], orders: Sequence[NgramTable]) -
     longest = int(np.diff(begins).max())
     buffer = np.empty(max(BUFFER_BYTES, _line_bytes(longest, len(orders))), dtype=np.uint8)
     counts = "".join(f"ngram {k}={len(table.ngrams)}\n" for k, table in enumerate(orders, 1))
-    with _whole_file(path) as raw, _compressed(path, raw) as file:
+    with file_writer(path) as raw, _compressed(path, raw) as file:
         file.write(f"\\data\\\n{counts}".encode())
         for k, table in enumerate(orders, 1):
             file.write(f"\n\\{k}-grams:\n".encode())
@@ -205,24 +204,6 @@ def _write_digits(buffer, at, digits, count, point):  # type: ignore[no-untyped-
             buffer[place] = 46
             place -= 1
     return end
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name when it is complete and on the disk."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 @contextmanager

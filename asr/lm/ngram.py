@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asr.compiled import compiled, compiled_loop
+from asr.compiled import compiled, compiled_inline, compiled_loop
 
 if TYPE_CHECKING:
     import torch
@@ -98,6 +98,10 @@ class NgramModel:
         """The SHA-256 of the file that the model was read from, in hexadecimal."""
         return self.digest
 
+    def open(self) -> "NgramModel":
+        """The model itself: its states take no memory, so that everybody may follow them."""
+        return self
+
     def start(self) -> int:
         """The state at the beginning of a sentence: after `<s>`."""
         return int(self.automaton.arc_targets[self.bos])
@@ -130,6 +134,9 @@ class NgramModel:
             )
         return log_probs, after
 
+    def keep(self, states: ArrayLike) -> None:
+        """Nothing: states are places in the automaton."""
+
     def score_sentence(
         self, words: Sequence[str], *, bos: bool = True, eos: bool = True
     ) -> list[float]:
@@ -152,7 +159,7 @@ class NgramModel:
         return {name: torch.tensor(array) for name, array in self.automaton._asdict().items()}
 
 
-@compiled_loop
+@compiled_inline
 def score_word(automaton, state, word):  # type: ignore[no-untyped-def]
     """The log-probability (float64) of a word after a state, and the state (int64) after it.
 
@@ -169,7 +176,7 @@ def score_word(automaton, state, word):  # type: ignore[no-untyped-def]
     return log_prob + automaton.arc_log_probs[word], np.int64(automaton.arc_targets[word])
 
 
-@compiled_loop
+@compiled_inline
 def find_arc(begin, words, state, word):  # type: ignore[no-untyped-def]
     """The arc of a word in a state whose arcs are sorted, or -1."""
     low = begin[state]

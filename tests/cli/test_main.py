@@ -12,6 +12,7 @@ import soundfile
 import typer
 
 from asr.cli import main as cli
+from asr.decoding.nbest import NbestList, read_nbest
 from asr.errors import (
     AsrError,
     AudioError,
@@ -114,7 +115,7 @@ def test_usage_errors_are_one_line(run: Run, words: list[str], message: str) -> 
         (KeyboardInterrupt(), 130, "asr: error: stopped by SIGINT\n"),
         (typer.Abort(), 130, "asr: error: stopped by SIGINT\n"),
         (typer.Exit(7), 7, ""),
-        (MemoryError(), 5, "asr: error: out of memory; lower training.batch_seconds\n"),
+        (MemoryError(), 5, f"asr: error: out of memory; {cli.SMALLER}\n"),
         (ZeroDivisionError("division by zero"), 1,
          "asr: error: a fault of asr itself: ZeroDivisionError: division by zero; "
          "--debug shows where\n"),
@@ -143,7 +144,8 @@ def test_a_gpu_without_memory(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cli, "_run", fail)
     code, _, err = run("info", "x")
     assert code == 5
-    assert "out of GPU memory; lower training.batch_seconds or use --device cpu" in err
+    assert "out of GPU memory; lower training.batch_seconds (of a language model: " in err
+    assert err.endswith("training.batch_characters), or use --device cpu\n")
 
 
 def test_a_reader_that_goes_away(trained: Path, tmp_path: Path) -> None:
@@ -193,6 +195,9 @@ def test_one_bad_file_never_stops_the_rest(run: Run, trained: Path, sounds: Path
     assert [record.get("text") for record in records] == ["FACE BED", None, "CAB"]
     assert records[1]["code"] == "BAD_AUDIO"
     assert code == 4
+    _, out, _ = run("transcribe", sounds, "--model", model, "--format", "ctm")
+    [comment] = [line for line in out.split("\n") if line.startswith(";; ")]
+    assert comment.startswith(f";; not transcribed: {sounds}/bad.wav: ")
 
 
 def test_no_input_succeeded(run: Run, trained: Path, sounds: Path) -> None:
@@ -312,17 +317,56 @@ def test_evaluate_counts_what_cannot_be_read(run: Run, trained: Path, tmp_path: 
     records[1]["audio_filepath"] = str(tmp_path / "gone.wav")
     manifest = tmp_path / "test.jsonl"
     manifest.write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
-    code, out, _ = run(
+    code, out, err = run(
         "evaluate", trained / "run" / "best", manifest, "--json", tmp_path / "s.json",
-        "--out", tmp_path,
+        "--out", tmp_path, "--scores", tmp_path / "s.npz",
     )  # fmt: skip
     assert code == 4
+    gone = f"{tmp_path}/gone.wav: does not exist [NOT_A_FILE]"
+    said = "asr: error: 1 of 4 utterances were not transcribed and count as deletions, such as "
+    assert f"{said}test-001: {gone}" in err.split("\n")
     assert "not transcribed: test-001" in out
     content = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
     assert (content["utterances"], content["failed"]) == (4, 1)
     assert content["words"]["deletions"] >= 2
     hypotheses = (tmp_path / "hypotheses.jsonl").read_text(encoding="utf-8").split("\n")
     assert json.loads(hypotheses[1])["code"] == "NOT_A_FILE"
+    lists = read_nbest(tmp_path / "nbest.jsonl")
+    assert [bool(one.candidates) for one in lists] == [True, False, True, True]
+    assert lists[1] == NbestList("test-001", (), "does not exist")
+    words = (tmp_path / "words.ctm").read_text(encoding="utf-8").split("\n")
+    assert f";; test-001: not transcribed: {gone}" in words
+    code, _, err = run(
+        "rescore", tmp_path / "nbest.jsonl", "--weight", "acoustic=1", "--out", tmp_path / "r.jsonl"
+    )
+    assert code == 0
+    assert "asr: warning: utterance 'test-001' has no candidates: does not exist" in err
+    assert read_nbest(tmp_path / "r.jsonl")[1] == lists[1]
+
+
+def test_evaluate_when_nothing_can_be_read(run: Run, trained: Path, tmp_path: Path) -> None:
+    lines = (trained / "data" / "test.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    (tmp_path / "test.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    code, _, err = run(
+        "evaluate", trained / "run" / "best", tmp_path / "test.jsonl", "--out", tmp_path / "out"
+    )
+    assert code == 3
+    assert "4 of 4 utterances were not transcribed" in err
+    with pytest.raises(DataError, match="has no candidates, since no utterance could be decoded"):
+        read_nbest(tmp_path / "out" / "nbest.jsonl")
+
+
+def test_a_report_is_printed_even_if_no_file_can_be_written(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    code, out, err = run(
+        "evaluate", trained / "run" / "best", trained / "data" / "test.jsonl",
+        "--out", tmp_path / "file" / "out",
+    )  # fmt: skip
+    assert code == 5
+    assert out.startswith("WER ")
+    assert "cannot be written" in err
 
 
 def test_evaluate_an_empty_manifest(run: Run, trained: Path, tmp_path: Path) -> None:

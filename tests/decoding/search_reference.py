@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,11 +73,12 @@ def beam_texts(
     beam_size: int,
     beam_threshold: float = math.inf,
     token_threshold: float = -math.inf,
+    future: Callable[[Tokens], Hashable] | None = None,
 ) -> dict[Tokens, float]:
     """The labellings that a beam search ends with, and their scores, over dictionaries of tuples.
 
     `partial` is what an unfinished labelling counts as beside its probability while beams are
-    compared.
+    compared. Of those in a full beam with the same `future` only the best stays.
     """
     beam: dict[Tokens, tuple[float, float]] = {(): (0.0, NEVER)}
     for frame in log_probs:
@@ -118,6 +119,9 @@ def beam_texts(
         )
         ranked = [(score, p) for score, p in ranked if score > NEVER]
         kept = [p for score, p in ranked[:beam_size] if score >= ranked[0][0] - beam_threshold]
+        if future is not None and len(kept) == beam_size:
+            best_of = {future(prefix): prefix for prefix in reversed(kept)}
+            kept = [prefix for prefix in kept if best_of[future(prefix)] == prefix]
         beam = {prefix: following[prefix] for prefix in kept}
     scored = {p: float(np.logaddexp(*masses)) + added(p) for p, masses in beam.items()}
     return {prefix: score for prefix, score in scored.items() if score > NEVER}

@@ -2,8 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,17 @@ import torch
 
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.decoding.beam_kernel import _keep_most_probable, begin, node_of
-from asr.decoding.beam_memory import COUNTED, NUM_BUCKETS, WORST, allocate
+from asr.decoding.beam_memory import COUNTED, NUM_BUCKETS, WORST, Search, allocate
 from asr.decoding.beam_selection import count_score
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotWord
-from asr.decoding.labels import Labels, read_labels
-from asr.decoding.prefix_score import extend, most_beyond
+from asr.decoding.labels import read_labels
+from asr.decoding.prefix_score import Scorer, extend, most_beyond
 from asr.errors import DataError, ResourceError
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
-from tests.decoding.made_lm import MadeModel, made_model
+from tests.decoding.made_lm import made_model
+from tests.decoding.search_modes import BONUS, PENALTY, WEIGHT, Shares, loaded, modes
 from tests.decoding.search_reference import (
     NEVER,
     Tokens,
@@ -36,215 +36,11 @@ CHARACTERS = ["_", " ", "A", "B"]
 PIECES = ["_", "▁A", "▁B", "A", "▁AB"]
 SPACED_PIECES = ["_", "▁", "▁A", "A", "B"]  # as sentencepiece writes a rare word: "▁", "B"
 WIDE = BeamLimits(beam_size=20_000, beam_threshold=math.inf, token_threshold=-math.inf)
-WEIGHT, BONUS, PENALTY = 0.7, 0.4, 1.3
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@dataclass(frozen=True)
-class Mode:
-    """A way to search, and the same in plain Python."""
-
-    name: str
-    search: BeamSearch
-    added: Callable[[Tokens], float]
-    partial: Callable[[Tokens], float]
-
-
-def loaded(model: MadeModel, folder: Path) -> NgramModel:
-    found = load_lm(model.write(folder / "made.arpa"))
-    assert isinstance(found, NgramModel)
-    return found
-
-
-@dataclass(frozen=True)
-class Plain:
-    """What a language model, lexicon and hot words add, in plain Python."""
-
-    labels: Labels
-    model: MadeModel | None = None
-    lexicon: Sequence[str] | None = None
-    hot: tuple[tuple[str, float], ...] = ()
-    weight: float = WEIGHT
-    bonus: float = 0.0
-
-    def word(self, word: str, history: Sequence[str]) -> float:
-        score = self.bonus + sum(weight for hot, weight in self.hot if hot == word)
-        if self.model is not None:
-            score += self.weight * self.model.log_prob(word, ["<s>", *history])
-            hot = any(word == phrase for phrase, _ in self.hot)
-            if (word,) not in self.model.grams and not hot:
-                score -= self.weight * PENALTY
-        return score
-
-    def finished(self, words: Sequence[str]) -> float:
-        return sum(self.word(word, words[:at]) for at, word in enumerate(words))
-
-    def allowed(self, tokens: Tokens, *, whole: bool) -> bool:
-        """Whether a lexicon allows the labels: its words, and a space only after a word.
-
-        Where other labels begin a word and spell it, the first label may be one that only begins.
-        """
-        if self.lexicon is None:
-            return True
-        words = words_of(tokens, self.labels)
-        bare = [spaces(self.labels, token) for token in tokens]
-        pieces = any(p is not None and p.starts_word and p.text for p in self.labels.pieces)
-        if (bare[:1] == [True] and not pieces) or (True, True) in itertools.pairwise(bare):
-            return False
-        begun = bool(words) and not bare[-1]
-        whole_words = words if whole or not begun else words[:-1]
-        if any(word not in self.lexicon for word in whole_words):
-            return False
-        return not begun or any(word.startswith(words[-1]) for word in self.lexicon)
-
-    def added(self, tokens: Tokens) -> float:
-        if not self.allowed(tokens, whole=True):
-            return NEVER
-        words = words_of(tokens, self.labels)
-        end = 0.0
-        if self.model is not None:
-            end = self.weight * self.model.log_prob("</s>", ["<s>", *words])
-        return self.finished(words) + end
-
-    def known(self) -> list[str]:
-        """The words that an unfinished one may become."""
-        if self.lexicon is not None:
-            return list(self.lexicon)
-        words = [] if self.model is None else [g[0] for g in self.model.grams if len(g) == 1]
-        return [word for word in words if word[0] != "<"] + [hot for hot, _ in self.hot]
-
-    def partial(self, tokens: Tokens) -> float:
-        """What labels count as before their last word is finished."""
-        if not self.allowed(tokens, whole=False):
-            return NEVER
-        words = words_of(tokens, self.labels)
-        last = self.labels.pieces[tokens[-1]] if tokens else None
-        space = last is None or (last.starts_word and not last.text)
-        done, begun = (words, "") if space or not words else (words[:-1], words[-1])
-        becomes = [word for word in self.known() if word.startswith(begun)]
-        values = [self.alone(word) for word in becomes]
-        if self.lexicon is None:
-            values.append(self.alone("never seen"))
-        return self.finished(done) + max(values)
-
-    def alone(self, word: str) -> float:
-        """What a word adds without a history."""
-        score = self.bonus + sum(weight for hot, weight in self.hot if hot == word)
-        if self.model is not None:
-            score += self.weight * self.model.log_prob(word, [])
-            hot = any(word == phrase for phrase, _ in self.hot)
-            if (word,) not in self.model.grams and not hot:
-                score -= self.weight * PENALTY
-        return score
-
-
-class Shares(Plain):
-    """A language model as a prior of labels: its words share one, whatever the history."""
-
-    def word(self, word: str, history: Sequence[str]) -> float:
-        return self.share(word, history) + self.bonus
-
-    def partial(self, tokens: Tokens) -> float:
-        if not self.allowed(tokens, whole=False):
-            return NEVER
-        words = words_of(tokens, self.labels)
-        last = self.labels.pieces[tokens[-1]] if tokens else None
-        if not words or last is None or not last.text:
-            return self.finished(words)
-        *done, begun = words
-        return self.finished(done) + self.share(begun, done, whole=False)
-
-    def share(self, begun: str, history: Sequence[str], *, whole: bool = True) -> float:
-        """ln of the share of a word, or of all that begin so, among the words of the lexicon."""
-        assert self.model is not None
-        assert self.lexicon is not None
-        known = ["<s>", *history]
-        weighted = {
-            w: WEIGHT * (self.model.log_prob(w, known) - PENALTY * ((w,) not in self.model.grams))
-            for w in self.lexicon
-        }
-        meant = [v for w, v in weighted.items() if (w == begun if whole else w.startswith(begun))]
-        return float(np.logaddexp.reduce(meant) - np.logaddexp.reduce(list(weighted.values())))
-
-
-def spaces(labels: Labels, token: int) -> bool:
-    """Whether a label only begins a word."""
-    piece = labels.pieces[token]
-    return piece is not None and piece.starts_word and not piece.text
-
-
-def written(labels: Labels, tokens: Sequence[int]) -> list[str]:
-    """Labels as the words of a language model of labels."""
-    return ["<space>" if spaces(labels, t) else labels.names[t] for t in tokens]
-
-
-def token_lm(plain: MadeModel, labels: Labels) -> Callable[[Tokens], float]:
-    """ln Pr of the labels as the words of a model, with a bonus each, without the end."""
-
-    def score(tokens: Tokens) -> float:
-        names = written(labels, tokens)
-        return sum(
-            WEIGHT * plain.log_prob(name, ["<s>", *names[:at]]) + BONUS
-            for at, name in enumerate(names)
-        )
-
-    return score
-
-
-def modes(names: Sequence[str], folder: Path, limits: BeamLimits, seed: int) -> list[Mode]:
-    """Every way to search, over labels."""
-    labels = read_labels(names)
-    random = np.random.default_rng(seed)
-    words = ["A", "B", "AB", "BAA"]
-    found = []
-
-    def add(name: str, plain: Plain, **given: object) -> None:
-        search = BeamSearch(names, limits=limits, **given)  # type: ignore[arg-type]
-        found.append(Mode(name, search, plain.added, plain.partial))
-
-    add("none", Plain(labels))
-    add("bonus", Plain(labels, bonus=BONUS), fusion=Fusion(word_bonus=BONUS))
-    add("dictionary", Plain(labels, lexicon=words), lexicon=words)
-    hot = (("AB", 1.5), ("BAA", 0.5))
-    add("hot words", Plain(labels, hot=hot), hotwords=[HotWord(*one) for one in hot])
-    fusion = Fusion(lm_weight=WEIGHT, word_bonus=BONUS, unknown_penalty=PENALTY)
-    for order in (1, 2, 3):
-        made = made_model(random, ["A", "AB", "BA"], order)
-        lm = loaded(made, folder)
-        open_words = Plain(labels, made, bonus=BONUS)
-        add(f"open {order}", open_words, lm=lm, fusion=fusion)
-        closed = Plain(labels, made, lexicon=words, bonus=BONUS)
-        add(f"closed {order}", closed, lm=lm, lexicon=words, fusion=fusion)
-        boosted = Plain(labels, made, hot=hot, bonus=BONUS)
-        add(
-            f"open hot {order}",
-            boosted,
-            lm=lm,
-            fusion=fusion,
-            hotwords=[HotWord(*one) for one in hot],
-        )
-        shares = Shares(labels, made, lexicon=words, bonus=BONUS)
-        as_prior = replace(fusion, kind="prior")
-        add(f"prior {order}", shares, lm=lm, lexicon=words, fusion=as_prior)
-        spelt = made_model(random, written(labels, range(1, len(names))), order)
-        score = token_lm(spelt, labels)
-
-        def whole(tokens: Tokens, score=score, spelt=spelt) -> float:  # type: ignore[no-untyped-def]
-            heard = ["<s>", *written(labels, tokens)]
-            return float(score(tokens) + WEIGHT * spelt.log_prob("</s>", heard))
-
-        search = BeamSearch(
-            names,
-            lm=loaded(spelt, folder),
-            fusion=Fusion(lm_weight=WEIGHT, word_bonus=BONUS, unit="token"),
-            limits=limits,
-        )
-        found.append(Mode(f"token {order}", search, whole, score))
-    return found
 
 
 @pytest.mark.parametrize(
@@ -293,6 +89,42 @@ def test_a_narrow_search_equals_the_plain_one(names: list[str], tmp_path: Path) 
                 assert hypothesis.log_prob == pytest.approx(expected[hypothesis.text], abs=1e-5)
             cases += 1
     assert cases > 1000
+
+
+@pytest.mark.parametrize("names", [CHARACTERS, PIECES], ids=["characters", "pieces"])
+def test_a_search_for_the_best_alone_recombines_as_the_plain_one(
+    names: list[str], tmp_path: Path
+) -> None:
+    labels = read_labels(names)
+    random = np.random.default_rng(20)
+    cases = differing = 0
+    for beam_size, threshold, token_threshold in ((2, 50.0, -9.0), (4, 6.0, -3.0), (9, 9.0, -9.0)):
+        limits = BeamLimits(beam_size, threshold, token_threshold)
+        for mode, _ in itertools.product(modes(names, tmp_path, limits, seed=21), range(12)):
+            log_probs = random_log_probs(random, 12, len(names), sharpness=1.0)
+            totals: dict[str, float] = {}
+            for tokens, score in beam_texts(
+                log_probs,
+                labels,
+                mode.added,
+                mode.partial,
+                beam_size=beam_size,
+                beam_threshold=threshold,
+                token_threshold=token_threshold,
+                future=mode.future,
+            ).items():
+                text = " ".join(words_of(tokens, labels))
+                totals[text] = float(np.logaddexp(totals.get(text, NEVER), score))
+            if not totals:
+                continue
+            best = mode.search.decode(log_probs[None])[0]
+            assert best.text == max(totals, key=totals.__getitem__), mode.name
+            assert best.log_prob == pytest.approx(totals[best.text], abs=1e-5)
+            first = mode.search.decode_nbest(log_probs[None], nbest=2)[0][0]
+            differing += first.log_prob != best.log_prob
+            cases += 1
+    assert cases > 600
+    assert differing > 50
 
 
 def test_nothing_is_lost_at_full_width() -> None:
@@ -369,6 +201,13 @@ def test_a_beam_that_ends_inside_a_word_gives_the_finished_ones() -> None:
     assert hypothesis.log_prob == pytest.approx(exact)
 
 
+def test_a_dictionary_of_which_nothing_is_possible() -> None:
+    sure = np.full((2, 4), -np.inf)
+    sure[:, 2] = 0.0  # certainly an A, but the dictionary needs a B after it
+    with pytest.raises(DataError, match="no words of the lexicon have a probability above zero"):
+        BeamSearch(CHARACTERS, lexicon=["AB"]).decode(sure[None])
+
+
 def best_labellings(frames: np.ndarray) -> list[tuple[Tokens, float]]:  # type: ignore[type-arg]
     return list(labelling_log_probs(frames, 0).items())
 
@@ -397,6 +236,18 @@ def test_the_best_score_per_label_may_be_chosen(tmp_path: Path) -> None:
         assert search.decode(log_probs[None])[0].text == max(per_label, key=per_label.__getitem__)
 
 
+def longer(work: Search, scorer: Scorer, node: int, token: int) -> int:
+    """The node of a prefix with one more label."""
+    _, *said = extend(scorer, work.prior, work.nodes, node, token)
+    candidate = work.candidates[0]
+    candidate["token"] = token
+    for name, value in zip(
+        ("scored", "offset", "place", "lm_state", "hot_state"), said, strict=True
+    ):
+        candidate[name] = value
+    return int(node_of(work, node, candidate))
+
+
 def test_a_prior_shares_out_one_among_the_next_labels(tmp_path: Path) -> None:
     random = np.random.default_rng(10)
     words = ["A", "B", "AB", "BAA", "BAB"]
@@ -409,7 +260,7 @@ def test_a_prior_shares_out_one_among_the_next_labels(tmp_path: Path) -> None:
     for path in ((), (3,), (3, 2), (2, 1, 3)):
         node = 0
         for token in path:
-            node = node_of(work, scorer, node, token)
+            node = longer(work, scorer, node, token)
         following = [extend(scorer, work.prior, work.nodes, node, token) for token in (1, 2, 3)]
         shares = [np.exp(offset) for allowed, _, offset, *_ in following if allowed]
         assert sum(shares) == pytest.approx(np.exp(work.nodes[node]["offset"]))
@@ -449,7 +300,7 @@ def test_no_new_word_comes_to_more_than_its_bound(names: list[str], tmp_path: Pa
             if scorer.labels.starts_word[token]:
                 assert offset <= bound + scorer.weights.token_bonus + 1e-9
                 compared += 1
-            node = node_of(work, scorer, node, token)
+            node = longer(work, scorer, node, token)
     assert compared > 3000
 
 

@@ -17,6 +17,7 @@ from asr.decoding.nbest import (
     check_same_utterances,
     first_texts,
     is_score_name,
+    nbest_entries,
     read_costs,
     read_nbest,
     score_names,
@@ -81,6 +82,31 @@ def test_what_our_decoders_write_is_read(tmp_path: Path) -> None:
     assert read_nbest(path) == [NbestList("u1", (Candidate("GO ON", scores, (GO, ON)),))]
 
 
+def test_lists_that_were_ranked_by_length_have_a_score_that_ranks(tmp_path: Path) -> None:
+    """`score` is per label, so that the best is the first; `total` is the sum."""
+    long = Hypothesis((1, 2, 3, 4), -4.0, "GO ON", (GO, ON), -1.5, -3.0)
+    short = Hypothesis((1, 2), -3.0, "GO", (GO,), -2.0, -1.0)
+    none = Hypothesis((), -9.0, "", (), -9.0, -9.0)
+    found = [long, short, none]
+    path = write(tmp_path / "n.jsonl", line(nbest_entries(found, by_length=True)))
+    [one] = read_nbest(path)
+    assert [each.scores["score"] for each in one.candidates] == [-1.0, -1.5, -9.0]
+    assert [each.scores["total"] for each in one.candidates] == [-4.0, -3.0, -9.0]
+    assert nbest_entries(found) == [each.as_dict() for each in found]
+
+
+def test_an_utterance_that_could_not_be_decoded_has_an_error(tmp_path: Path) -> None:
+    lists = [NbestList("gone", (), "no such file"), LISTS[0]]
+    path = tmp_path / "n.jsonl"
+    write_nbest(path, lists)
+    assert read_nbest(path) == lists
+    assert score_names(lists) == score_names(LISTS)
+    assert first_texts(lists) == {"gone": "", "a b": "GO ON"}
+    write(path, '{"id": "x", "nbest": [], "error": "no such\\nfile", "code": "NOT_A_FILE"}\n')
+    with pytest.raises(DataError, match=r"has no candidates, since no .*, such as 'x': no such fi"):
+        read_nbest(path)
+
+
 def test_text_is_normalised_and_other_keys_of_an_utterance_are_ignored(tmp_path: Path) -> None:
     words = [{"word": "E\u0301", "start": 0, "end": 1, "confidence": 1}]
     entry = {"id": "u", "file": "u.wav", "nbest": [{"text": " E\u0301\u00a0", "words": words}]}
@@ -104,6 +130,9 @@ WORD = {"word": "A", "start": 0.0, "end": 1.0, "confidence": 0.5}
         (line([], "a\tb"), "2: 'id' must be text without control characters, got"),
         (line([]), "2: utterance 'u1' needs 'nbest', a list of at least one candidate"),
         ('{"id": "x"}', "2: utterance 'x' needs 'nbest', a list of at least one"),
+        ('{"id": "x", "error": "why"}', "2: utterance 'x' needs 'nbest', a list of at least one"),
+        ('{"id": "x", "nbest": [], "error": ""}', "(or of none, and 'error' with the reason); go"),
+        ('{"id": "x", "nbest": [], "error": 3}', "2: 'error' must be text, got 3"),
         (line([{"text": "A", "score": 1}], "u0"), "2: the id 'u0' is already used in line 1"),
         (line(["A"]), "2: utterance 'u1', candidate 1: must be an object with keys, got"),
         (line([{"score": 1}]), "2: utterance 'u1', candidate 1: 'text' must be text, got null"),

@@ -235,3 +235,15 @@ def test_references_of_another_kind() -> None:
     check_references(lists, {"u": "X b"})
     check_references(lists, {"u": ""})
     check_common_words("n", [nbest("u", "")], "r", {"A"})
+
+
+def test_a_list_without_candidates_stays_one() -> None:
+    """It counts as nothing recognised, and its reason is kept."""
+    gone = NbestList("gone", (), "no such file")
+    lists = [gone, *LISTS]
+    assert rescore(lists, {"score": 1.0})[0] == gone
+    assert with_scores_of(lists, lists, prefix="b", source="b")[0] == gone
+    costs = {"u1-1": 1.0, "u1-2": 2.0, "u2-1": 3.0}
+    assert with_costs(lists, costs, name="c", source="c")[0] == gone
+    spoken = {"gone": "HI", "u1": "BUGS BUNNY", "u2": "HI"}
+    assert oracle_texts(lists, spoken) == {**spoken, "gone": ""}

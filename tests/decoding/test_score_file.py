@@ -3,7 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.decoding.score_file import read_label_file, read_scores, write_scores
+from asr.data.vocabulary import Piece
+from asr.decoding.labels import labels_of
+from asr.decoding.score_file import read_label_file, read_scores, write_label_file, write_scores
 from asr.errors import DataError
 
 
@@ -72,6 +74,19 @@ def test_labels_of_a_file(tmp_path: Path) -> None:
         read_label_file(path, blank=7)
     with pytest.raises(DataError, match=r"none.txt: cannot be read"):
         read_label_file(tmp_path / "none.txt", blank=0)
+
+
+def test_labels_that_are_written_are_read(tmp_path: Path) -> None:
+    """What a name does not say stands behind a tab; the blank is never text."""
+    path = tmp_path / "labels.txt"
+    pieces = (Piece(""), Piece("", True), Piece("|"), Piece("A", True), Piece("\ufffd"), Piece("B"))
+    labels = labels_of(pieces, ("<blank>", " ", "|", "A", "<unknown>", "B"))
+    write_label_file(path, labels)
+    lines = ["<blank>", " ", "|\t|", "A\t A", "<unknown>\t\ufffd", "B"]
+    assert path.read_text(encoding="utf-8").split("\n")[:-1] == lines
+    assert read_label_file(path, blank=0) == labels
+    path.write_text("A\n<b>\t\n_\tX\n", encoding="utf-8")
+    assert read_label_file(path, blank=2).pieces == (Piece("A"), Piece(""), None)
 
 
 def _stored(path: Path) -> bytes:

@@ -321,3 +321,22 @@ def test_what_a_method_needs() -> None:
             vote_systems(PAIR, equal(PAIR), scale=scale)
     with pytest.raises(ValueError, match="nbest must be at least 1, got 0"):
         vote_systems(plain, equal(plain), nbest=0)
+
+
+def test_a_system_without_candidates_has_no_say() -> None:
+    """What one could not decode the others decide; what none could decode says why."""
+    gone, lost = NbestList("u", (), "no such file"), NbestList("v", (), "cut off")
+    same = scored("w", A=-1.0)
+    first = [gone, lost, same]
+    second = [scored("u", A=-1.0, B=-2.0), NbestList("v", (), "damaged"), same]
+    third = [scored("u", B=-1.0, A=-5.0), lost, same]
+    systems = {"a": first, "b": second, "c": third}
+    voted = vote_systems(systems, equal(systems), alpha=1.0, nbest=2)
+    assert [each.text for each in voted[0].candidates] == ["B"]
+    joined = combine(systems, equal(systems))
+    without = combine({"b": second, "c": third}, {"b": 1.0, "c": 1.0})
+    assert [each.text for each in joined[0].candidates] == ["B", "A"]
+    for one_of, other in zip(joined[0].candidates, without[0].candidates, strict=True):
+        expected = {"a": FLOOR, **other.scores, "score": other.scores["score"] + FLOOR}
+        assert one_of.scores == pytest.approx(expected)
+    assert voted[1] == joined[1] == lost

@@ -194,3 +194,9 @@ def test_references_that_do_not_fit() -> None:
         tune(lists, {"0": references["0"]}, START)
     with pytest.raises(DataError, match="have no word in common"):
         tune(lists, {name: text.lower() for name, text in references.items()}, START)
+
+
+def test_lists_without_candidates_change_no_weight() -> None:
+    lists, references = made_lists(0, 20, 5)
+    more = [NbestList("gone", (), "no such file"), *lists]
+    assert tune(more, {**references, "gone": "A"}, START) == tune(lists, references, START)

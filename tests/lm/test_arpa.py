@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -230,7 +231,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(arpa_writer.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(ResourceError, match="cannot be written: No space left on device; free som"):
         write_arpa(tmp_path / "a", plain.words(), tables(plain))
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
