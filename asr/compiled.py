@@ -5,11 +5,11 @@ when a function that it calls changes in another file: it would go on with the o
 what was compiled with another version of any file that a function draws on is deleted here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import njit, typeof
 from numba.core.dispatcher import Dispatcher
 
 _sources: dict[str, set[str]] = {}  # file → itself and the files whose compiled functions it uses
@@ -40,6 +40,17 @@ def compiled_inline(function: Callable[..., Any]) -> Any:
     """
     uncounted: dict[str, Any] = {"_nrt": False, "inline": "always"}
     return _fresh(njit(nogil=True, cache=True, **uncounted)(function), function)
+
+
+def entry_point(dispatcher: Any, arguments: Sequence[Any]) -> Any:
+    """A compiled function for arguments of exactly these types; what calls it must see to them.
+
+    A compiled function looks at the types of its arguments whenever it is called. For the sixty
+    fields that make a search, that takes longer than a second of speech.
+    """
+    types = tuple(map(typeof, arguments))
+    dispatcher.compile(types)
+    return dispatcher.get_overload(types)
 
 
 def is_kept(dispatcher: Any) -> bool:

@@ -51,13 +51,18 @@ def word_spans(tokens: Sequence[int], pieces: Sequence[Piece]) -> list[WordSpan]
     Raises:
         ValueError: a token that is the blank or outside the vocabulary.
     """
+    for token in tokens:
+        if not 1 <= token < len(pieces):
+            raise ValueError(f"tokens are 1 to {len(pieces) - 1}, got {token}")
+    return spelled([pieces[token] for token in tokens])
+
+
+def spelled(pieces: Iterable[Piece]) -> list[WordSpan]:
+    """The words that pieces spell, one after another; their ranges are those of the pieces."""
     spans: list[WordSpan] = []
     begun: list[str] = []
     start = stop = 0
-    for index, token in enumerate(tokens):
-        if not 1 <= token < len(pieces):
-            raise ValueError(f"tokens are 1 to {len(pieces) - 1}, got {token}")
-        piece = pieces[token]
+    for index, piece in enumerate(pieces):
         if piece.starts_word and begun:
             spans.append(_word_span(begun, start, stop))
             begun = []

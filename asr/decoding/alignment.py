@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asr.compiled import compiled
-from asr.decoding.hypothesis import TokenSpan, check_normalised
+from asr.decoding.hypothesis import TokenSpan, TokenTimes, check_normalised
 from asr.errors import DataError
 from asr.objectives.ctc import frames_needed
 
@@ -59,35 +59,27 @@ def align(log_probs: ArrayLike, tokens: Sequence[int], *, blank: int = 0) -> Ali
         raise ValueError(f"tokens must be 0 to {vocabulary_size - 1} without the blank {blank}")
     _check_lengths(num_frames, tokens)
     check_normalised(scores.max())
-    spans, log_prob = aligned(scores, labels, blank)
+    times, log_prob = aligned(scores, labels, blank)
     if np.isnan(scores).any() or log_prob == -np.inf:
         raise DataError(
             f"no alignment of the {len(tokens)} tokens has a probability above zero: the model "
             "diverged, or its input is damaged"
         )
-    return Alignment(spans, log_prob)
+    return Alignment(times.spans(), log_prob)
 
 
 def aligned(
     scores: NDArray[np.floating[Any]], tokens: NDArray[np.integer[Any]], blank: int
-) -> tuple[tuple[TokenSpan, ...], float]:
+) -> tuple[TokenTimes, float]:
     """As `align`, for tokens that are known to fit: only the size of the table is checked.
 
     Raises:
         DataError: too long to align.
     """
     check_size(len(scores), len(tokens))
-    if len(scores) == 0:
-        return (), 0.0
-    *columns, log_prob = token_frames(scores, tokens, blank)
-    return token_spans(tokens.tolist(), *(column.tolist() for column in columns)), float(log_prob)
-
-
-def token_spans(
-    tokens: Sequence[int], starts: Sequence[int], ends: Sequence[int], confidences: Sequence[float]
-) -> tuple[TokenSpan, ...]:
-    """Columns as rows."""
-    return tuple(map(TokenSpan._make, zip(tokens, starts, ends, confidences, strict=True)))
+    starts, ends, confidences, log_prob = token_frames(scores, tokens, blank)
+    times = TokenTimes(tokens.tolist(), starts.tolist(), ends.tolist(), confidences.tolist())
+    return times, float(log_prob)
 
 
 def _check_lengths(num_frames: int, tokens: Sequence[int]) -> None:

@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.compiled import compiled_loop
-from asr.decoding.alignment import check_size, token_frames, token_spans
+from asr.compiled import compiled_loop, entry_point
+from asr.decoding.alignment import check_size, token_frames
 from asr.decoding.beam_memory import Pruning, Search, allocate
 from asr.decoding.beam_results import Found, Wanted, decoded, lm_log_prob, longest_whole
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import Fusion, gather, weigh
 from asr.decoding.hotwords import HotWord
-from asr.decoding.hypothesis import Hypothesis, check_normalised, hypothesis_of
+from asr.decoding.hypothesis import Hypothesis, TokenTimes, check_normalised, hypothesis_of
 from asr.decoding.labelling import labelling_log_prob
 from asr.decoding.labels import Labels, read_labels
 from asr.errors import DataError, ResourceError
@@ -67,6 +67,16 @@ class BeamLimits:
             raise ValueError(f"token_threshold must be 0 or below, got {self.token_threshold}")
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}")
+
+    def pruning(self, *, recombine: bool) -> Pruning:
+        """The same for the compiled search, whose types are not looked at again."""
+        return Pruning(
+            int(self.beam_size),
+            float(self.beam_threshold),
+            float(self.token_threshold),
+            int(self.max_tokens),
+            recombine,
+        )
 
 
 class BeamSearch:
@@ -107,6 +117,7 @@ class BeamSearch:
         self._knowledge = gather(self.labels, lm, lexicon, hotwords, self.fusion.unit)
         self._scorer = weigh(self._knowledge, self.fusion)
         self._memory: SimpleQueue[Search] = SimpleQueue()
+        self._decoded: dict[tuple[str, bool], Any] = {}  # for each kind of scores
         self._sizes = {"lexicon": len(lexicon or ()), "hotwords": len(hotwords)}
 
     @property
@@ -127,7 +138,7 @@ class BeamSearch:
         other = copy.copy(self)
         other.fusion = fusion
         other._scorer = weigh(self._knowledge, fusion)
-        other._memory = SimpleQueue()
+        other._memory, other._decoded = SimpleQueue(), {}
         return other
 
     def decode(
@@ -180,18 +191,16 @@ class BeamSearch:
             return list(pool.map(one, utterances, ends))
 
     def _search(self, scores: Scores, nbest: int) -> Found:
-        limits = self.limits
-        pruning = Pruning(
-            limits.beam_size,
-            limits.beam_threshold,
-            limits.token_threshold,
-            limits.max_tokens,
-            recombine=nbest == 1 and not self.fusion.by_length,
-        )
+        best_alone = nbest == 1 and not self.fusion.by_length
+        pruning = self.limits.pruning(recombine=best_alone)
+        wanted = Wanted(self.labels.blank, self._start, int(nbest), self.fusion.by_length)
         search = self._borrowed(len(scores))
+        arguments = (search, self._scorer, pruning, wanted, scores)
         try:
-            wanted = Wanted(self.labels.blank, self._start, nbest, self.fusion.by_length)
-            found = Found(*decoded(search, self._scorer, pruning, wanted, scores))
+            kind = (scores.dtype.char, scores.flags.writeable)
+            if kind not in self._decoded:
+                self._decoded[kind] = entry_point(decoded, arguments)
+            found = Found(*self._decoded[kind](*arguments))
             if found.lost:
                 raise DataError(
                     "in some frame neither the blank nor any label that is text has a probability: "
@@ -262,7 +271,7 @@ class BeamSearch:
             check_size(len(scores), last - first)
             hypotheses.append(
                 hypothesis_of(
-                    token_spans(*(column[first:last] for column in columns)),
+                    TokenTimes(*[column[first:last] for column in columns]),
                     total,
                     self.labels,
                     frame_seconds=frame_seconds,

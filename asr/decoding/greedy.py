@@ -16,6 +16,7 @@ from asr.decoding.hypothesis import (
     Hypothesis,
     Spelling,
     TokenSpan,
+    TokenTimes,
     check_normalised,
     hypothesis_of,
 )
@@ -63,7 +64,7 @@ def greedy(
         raise ValueError(f"{len(durations)} durations for {len(paths)} utterances")
     return [
         hypothesis_of(
-            path.spans,
+            TokenTimes.of(path.spans),
             path.log_prob,
             spelling,
             frame_seconds=frame_seconds,

@@ -10,6 +10,7 @@ How a token, and then a word, gets its time and confidence is the same for every
 So confidences lie in 0 to 1, and raising the posterior of a token never lowers one.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -24,6 +25,24 @@ class TokenSpan(NamedTuple):
     start_frame: int
     end_frame: int
     confidence: float
+
+
+class TokenTimes(NamedTuple):
+    """Tokens and where they were found: the columns of `TokenSpan`, all of one length."""
+
+    tokens: Sequence[int]
+    start_frames: Sequence[int]
+    end_frames: Sequence[int]
+    confidences: Sequence[float]
+
+    @classmethod
+    def of(cls, spans: Sequence[TokenSpan]) -> "TokenTimes":
+        """The columns of rows."""
+        return cls(*zip(*spans, strict=True)) if spans else cls((), (), (), ())
+
+    def spans(self) -> tuple[TokenSpan, ...]:
+        """The rows."""
+        return tuple(map(TokenSpan._make, zip(*self, strict=True)))
 
 
 class Word(NamedTuple):
@@ -114,7 +133,7 @@ def check_normalised(largest: float) -> None:
 
 
 def hypothesis_of(
-    spans: Sequence[TokenSpan],
+    times: TokenTimes,
     log_prob: float,
     spelling: Spelling,
     *,
@@ -123,39 +142,39 @@ def hypothesis_of(
     acoustic_log_prob: float | None = None,
     lm_log_prob: float | None = None,
 ) -> Hypothesis:
-    """The hypothesis whose tokens were found in `spans`; arguments as for `timed_words`."""
-    words = timed_words(spans, spelling, frame_seconds=frame_seconds, duration=duration)
-    tokens = tuple(span.token for span in spans)
-    text = " ".join(word.word for word in words)
+    """The hypothesis whose tokens were found at `times`; arguments as for `timed_words`."""
+    words = timed_words(times, spelling, frame_seconds=frame_seconds, duration=duration)
+    text = " ".join([word.word for word in words])
     acoustic = log_prob if acoustic_log_prob is None else acoustic_log_prob
-    return Hypothesis(tokens, log_prob, text, words, acoustic, lm_log_prob)
+    return Hypothesis(tuple(times.tokens), log_prob, text, words, acoustic, lm_log_prob)
 
 
 def timed_words(
-    spans: Sequence[TokenSpan],
+    times: TokenTimes,
     spelling: Spelling,
     *,
     frame_seconds: float,
     duration: float | None = None,
 ) -> tuple[Word, ...]:
-    """The words that the tokens of `spans` spell, with times and confidences.
+    """The words that tokens spell, with times and confidences.
 
     Args:
-        spans: tokens in the order of their frames.
+        times: tokens in the order of their frames.
         spelling: joins tokens into words.
         frame_seconds: time from one frame to the next.
-        duration: seconds of the utterance; no time lies beyond it. None: the frames decide.
+        duration: seconds of the utterance; no time lies beyond it, though the last frame may reach
+            over the last sample. None: the frames decide.
     """
+    tokens, starts, ends, confidences = times
+    latest = math.inf if duration is None else duration
     return tuple(
-        _timed(word.word, spans[word.start : word.stop], frame_seconds, duration)
-        for word in spelling.word_spans([span.token for span in spans])
+        [
+            Word(
+                word.word,
+                min(starts[word.start] * frame_seconds, latest),
+                min(ends[word.stop - 1] * frame_seconds, latest),
+                min(confidences[word.start : word.stop]),
+            )
+            for word in spelling.word_spans(tokens)
+        ]
     )
-
-
-def _timed(
-    word: str, spans: Sequence[TokenSpan], frame_seconds: float, duration: float | None
-) -> Word:
-    start, end = spans[0].start_frame * frame_seconds, spans[-1].end_frame * frame_seconds
-    if duration is not None:  # the last frame may reach over the last sample
-        start, end = min(start, duration), min(end, duration)
-    return Word(word, start, end, min(span.confidence for span in spans))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.data.vocabulary import Piece, WordSpan, word_spans
+from asr.data.vocabulary import Piece, WordSpan, spelled
 
 SPACES = frozenset({" ", "|", "▁", "<space>"})
 WORD_START = "▁"
@@ -59,8 +59,8 @@ class Labels:
 
     def word_spans(self, tokens: Sequence[int]) -> list[WordSpan]:
         """The words that `tokens` (without blanks) spell, each with the range of its tokens."""
-        kept = [self._spelled[token] for token in tokens]
-        return word_spans(range(1, len(kept) + 1), [Piece(""), *kept])
+        pieces = self._spelled
+        return spelled([pieces[token] for token in tokens])
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The words that `tokens` (without blanks) spell, with one space between two."""

@@ -84,10 +84,10 @@ class PyctcdecodeDecoder:
         found = []
         for beam in beams[:nbest]:
             tokens = np.array(self._spelt(beam[0]), dtype=np.int64)
-            spans, _ = aligned(scores, tokens, self.labels.blank)
+            times, _ = aligned(scores, tokens, self.labels.blank)
             found.append(
                 hypothesis_of(
-                    spans,
+                    times,
                     float(beam[-1]),
                     self.labels,
                     frame_seconds=frame_seconds,
