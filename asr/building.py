@@ -1,18 +1,28 @@
 """From a recipe to objects: the only place where a config meets a constructor."""
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from asr.bundle import write_bundle
 from asr.data.batching import AudioReader, collate, group_by_length
+from asr.data.bundle_tokenizer import BundleTokenizerConfig, load_bundle_tokenizer
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text, words
-from asr.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from asr.data.tokenizer import (
+    CharactersConfig,
+    PhonesConfig,
+    SentencePieceConfig,
+    Tokenizer,
+    load_tokenizer,
+    train_tokenizer,
+)
 from asr.errors import AudioError, DataError, shown
 from asr.frontend.augment import AugmentConfig, SpecAugment
 from asr.frontend.filter_bank import FilterBank, FilterBankConfig, LogMel, MelConfig, WindowShape
@@ -20,16 +30,21 @@ from asr.frontend.frontend import Extractor, Frontend, FrontendConfig
 from asr.frontend.mfcc import Mfcc, MfccConfig
 from asr.frontend.normalize import TrainingSetNormalization, UtteranceNormalization
 from asr.frontend.spectrogram import Spectrogram, SpectrogramConfig
+from asr.language import Examples, LanguageTask, LineSampling, TextSplits
+from asr.lm.neural import build_network
+from asr.lm.neural_bundle import write_neural_bundle
+from asr.lm.text_lines import TextLines, read_text_lines
 from asr.models.ctc import CTCModel
 from asr.models.lstm import RecurrentStack
-from asr.recipe import Recipe
+from asr.recipe import AnyRecipe, LanguageRecipe, Recipe
 from asr.speech import Sampling, SpeechTask, Splits
 from asr.storage import folder_writer
+from asr.training.task import Task
 
 STATISTICS_SECONDS = 3600.0  # of training audio for normalisation over the training set
 
 
-def build_task(recipe: Recipe, run: Path, *, command: str) -> SpeechTask:
+def build_task(recipe: AnyRecipe, run: Path, *, command: str) -> Task[Any]:
     """The training task of a recipe, in a run folder.
 
     The tokens are learnt from the training text when a run begins and are read from
@@ -41,15 +56,24 @@ def build_task(recipe: Recipe, run: Path, *, command: str) -> SpeechTask:
         command: what the user typed, for the model card.
 
     Raises:
-        DataError: a manifest cannot be used, or its text has symbols that the tokens lack.
-        ModelError: the tokens in the run folder are damaged.
+        DataError: a manifest or text cannot be used, or its text has symbols that the tokens lack.
+        ModelError: the tokens in the run folder, or in the bundle that has them, are damaged.
+        ConfigError: there is no bundle that should have the tokens.
     """
+    if isinstance(recipe, LanguageRecipe):
+        return build_language_task(recipe, run, command=command)
+    return build_speech_task(recipe, run, command=command)
+
+
+def build_speech_task(recipe: Recipe, run: Path, *, command: str) -> SpeechTask:
+    """As `build_task`, of a recogniser."""
     splits = Splits(
         train=_read(recipe.data.train, recipe),
         dev=_read(recipe.data.dev, recipe),
         test=_read(recipe.data.test, recipe),
     )
-    tokenizer = _tokenizer(recipe, splits, run / "tokenizer")
+    texts = (utterance.text for utterance in splits.train)
+    tokenizer = _tokenizer(recipe.tokenizer, texts, run / "tokenizer")
     torch.manual_seed(recipe.seed)
     model = build_model(recipe, tokenizer.vocabulary_size)
     reader = AudioReader(recipe.frontend.sample_rate, recipe.data.cache_mb * 1024 * 1024)
@@ -156,13 +180,64 @@ def _read(manifest: str, recipe: Recipe) -> list[Utterance]:
     return [replace(u, text=normalize_text(u.text, case=case)) for u in utterances]
 
 
-def _tokenizer(recipe: Recipe, splits: Splits, folder: Path) -> Tokenizer:
+def _tokenizer(
+    config: CharactersConfig | PhonesConfig | SentencePieceConfig | BundleTokenizerConfig,
+    texts: Iterable[str],
+    folder: Path,
+) -> Tokenizer:
+    """The tokens of a run: those in its folder once they are there."""
     if folder.exists():
         return load_tokenizer(folder)
-    tokenizer = train_tokenizer(recipe.tokenizer, [u.text for u in splits.train])
+    if isinstance(config, BundleTokenizerConfig):
+        tokenizer = load_bundle_tokenizer(config)
+    else:
+        tokenizer = train_tokenizer(config, texts)
     with folder_writer(folder) as temporary:
         tokenizer.save(temporary)
     return tokenizer
+
+
+def build_language_task(recipe: LanguageRecipe, run: Path, *, command: str) -> LanguageTask:
+    """As `build_task`, of a language model."""
+    splits = TextSplits(
+        train=_read_text(recipe.data.train, recipe),
+        dev=_read_text(recipe.data.dev, recipe),
+        test=_read_text(recipe.data.test, recipe),
+    )
+    texts = (splits.train[index] for index in range(len(splits.train)))
+    tokenizer = _tokenizer(recipe.tokenizer, texts, run / "tokenizer")
+    torch.manual_seed(recipe.seed)
+    network = build_network(recipe.model, tokenizer.vocabulary_size)
+    settings = json.loads(recipe.model_dump_json())
+
+    def write(folder: Path, facts: Mapping[str, object]) -> None:
+        described = {"command": command, **facts}
+        write_neural_bundle(
+            folder, network, tokenizer, recipe.model, recipe=settings, facts=described
+        )
+
+    return LanguageTask(
+        network,
+        tokenizer,
+        splits,
+        sampling=LineSampling(
+            batch_characters=recipe.training.batch_characters,
+            max_characters=recipe.data.max_characters,
+            epoch_lines=recipe.data.epoch_lines,
+            seed=recipe.seed,
+        ),
+        examples=Examples(
+            prompt=recipe.examples.prompt,
+            temperatures=tuple(recipe.examples.temperatures),
+            length=recipe.examples.length,
+        ),
+        write_bundle=write,
+    )
+
+
+def _read_text(text: str, recipe: LanguageRecipe) -> TextLines:
+    """The lines of a text of the recipe, in its case; none when it names none."""
+    return read_text_lines([Path(text)] if text else [], recipe.data.case)
 
 
 def _statistics_batches(

@@ -1,18 +1,21 @@
 """The decorators of compiled inner loops (numba), and a cache of theirs that is never stale.
 
 numba keeps compiled functions on disk and compiles one again when its own file changes, but not
-when a function that it calls changes in another file: it would go on with the old one inside. So
-what was compiled with another version of any file that a function draws on is deleted here.
+when a function that it calls, a constant, or the class of an argument changes in another file: it
+would go on with the old one inside, or fail. So what was compiled with another version of any file
+of ours that a function's file imports, at whatever remove, is deleted here.
 """
 
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from numba import njit, typeof
-from numba.core.dispatcher import Dispatcher
 
-_sources: dict[str, set[str]] = {}  # file → itself and the files whose compiled functions it uses
+_IMPORT = re.compile(r"^(?:from|import) ([\w.]+)", re.MULTILINE)
+_imported: dict[Path, set[Path]] = {}  # file → files of the same tree that it imports
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -67,7 +70,7 @@ def _kept(dispatcher: Any, function: Callable[..., Any]) -> Iterator[Path]:
 
 def _fresh(dispatcher: Any, function: Callable[..., Any]) -> Any:
     """Delete what is kept of a function from other versions of its sources."""
-    sources = sorted(_sources_of(function))
+    sources = sorted(_sources_of(Path(function.__code__.co_filename)))
     versions = "".join(f"{file} {_version(file)}\n" for file in sources).encode()
     module = Path(function.__code__.co_filename).stem
     record = Path(dispatcher.stats.cache_path) / f"{module}.{function.__qualname__}.sources"
@@ -79,18 +82,30 @@ def _fresh(dispatcher: Any, function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
-def _version(file: str) -> str:
+def _version(file: Path) -> str:
     """What numba tells versions of a file by; a file that is put back is older, yet another."""
-    status = Path(file).stat()
+    status = file.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _sources_of(function: Callable[..., Any]) -> set[str]:
-    """The file of a function, and all whose compiled functions it or they import."""
-    file = function.__code__.co_filename
-    sources = _sources.setdefault(file, {file})
-    for value in function.__globals__.values():
-        if isinstance(value, Dispatcher):
-            other = value.py_func.__code__.co_filename
-            sources |= _sources.get(other, {other})
-    return sources
+def _sources_of(file: Path) -> set[Path]:
+    """A file and all of its package (of a script: its folder) that it imports, or that they do."""
+    root = file.parent
+    while (root.parent / "__init__.py").is_file():
+        root = root.parent
+    found, ahead = {file}, [file]
+    while ahead:
+        new = _imports_of(ahead.pop(), root) - found
+        found |= new
+        ahead += new
+    return found
+
+
+def _imports_of(file: Path, root: Path) -> set[Path]:
+    """The files below `root` that a file imports at the left margin."""
+    if file not in _imported:
+        names = _IMPORT.findall(file.read_text(encoding="utf-8"))
+        paths = [getattr(sys.modules.get(name), "__file__", None) for name in names]
+        known = (Path(path) for path in paths if path is not None)
+        _imported[file] = {p for p in known if p.suffix == ".py" and p.is_relative_to(root)}
+    return _imported[file]

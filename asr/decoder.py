@@ -6,7 +6,7 @@ training text that it knows, and every option that would have no effect.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,19 +16,21 @@ from asr.decoding.batch import Decoder, GreedyDecoder
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.decoding.beam_results import decoded
 from asr.decoding.confidence import Calibration
-from asr.decoding.fusion import SPACE_WORD, SPECIAL, Fusion
+from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import read_hotwords
 from asr.decoding.labels import Labels, labels_of
 from asr.decoding.lexicon import read_lexicon
+from asr.decoding.lm_fit import describe_lm
 from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder
-from asr.errors import ConfigError, DataError, shown
+from asr.errors import ConfigError, shown
+from asr.lm.kenlm_binary import KenlmModel
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
+from asr.lm.protocol import StepwiseModel
 from asr.storage import file_hash
 
-WARN_BELOW, REFUSE_BELOW = 0.95, 0.5  # of the running words of the training text
-MANY = 1000  # words looked at to tell the case of a model
 Say = Callable[[str], None]
+LanguageModel = NgramModel | StepwiseModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +38,14 @@ class Decoding:
     """How to decode; with nothing set the best path is taken.
 
     Attributes:
-        lm: a language model: ARPA, plain or gzip.
+        lm: a language model: ARPA, plain or gzip, or the folder of a neural one.
         lexicon: a text file of the only words that may be said, one a line.
         hotwords: a text file of words and phrases, each with a weight after a tab.
         lm_weight: factor of the language model; None: as tuned for this recogniser, else 0.5.
         word_bonus: nats for every word; None: as tuned, else 0.
         unknown_penalty: nats, before the weight, for a word that the language model does not know;
             None: as when the weights were tuned, else 10.
-        lm_unit: what the words of the language model are; None: words.
+        lm_unit: what the words of the language model are; None: words, of a neural one labels.
         fusion: how it counts; None: shallow.
         beam_size: prefixes kept after a frame; None: 100.
         beam_threshold, token_threshold: see `decoding.beam.BeamLimits`.
@@ -106,6 +108,8 @@ def build_search(
     """
     check_effects(decoding)
     lm = _load(decoding.lm) if decoding.lm is not None else None
+    if lm is not None and not isinstance(lm, NgramModel):
+        decoding = _of_labels(decoding, lm)
     lexicon = read_lexicon(decoding.lexicon) if decoding.lexicon is not None else None
     hotwords = read_hotwords(decoding.hotwords) if decoding.hotwords is not None else []
     tuned = _tuned(decoding, lm, tunings or ())
@@ -156,60 +160,9 @@ def check_effects(decoding: Decoding) -> None:
         raise ConfigError("--unknown-penalty has no effect with --lm-unit token")
 
 
-def describe_lm(
-    lm: NgramModel, unit: Literal["word", "token"], vocabulary: Mapping[str, int]
-) -> list[str]:
-    """Lines about a language model for a recogniser.
-
-    Raises:
-        DataError: it knows less than half of the training text.
-    """
-    sizes = " + ".join(f"{count:,}" for count in lm.counts)
-    kind = "words" if unit == "word" else "labels"
-    case = _case([w for w in lm.words if w not in SPECIAL][:MANY])
-    line = f"language model {shown(lm.source)}: {lm.order}-gram of {kind}, {sizes} n-grams, {case}"
-    if unit == "token" or not vocabulary:
-        return [line]
-    share = _share(lm, vocabulary, str)
-    line += f"; knows {share:.1%} of the training text"
-    if share >= WARN_BELOW:
-        return [line]
-    unknown = [word for word in vocabulary if word not in lm][:5]
-    missing = ", ".join(f"'{shown(word)}'" for word in unknown)
-    for name, change in (("upper", str.upper), ("lower", str.lower)):
-        if _share(lm, vocabulary, change) > max(0.5, share + 0.25):
-            raise DataError(
-                f"{shown(lm.source)}: knows {share:.1%} of the training text, but "
-                f"{_share(lm, vocabulary, change):.1%} of it in {name} case: model and recogniser "
-                f"differ in case. Make the model of text in the recogniser's case"
-            )
-    if share < REFUSE_BELOW:
-        raise DataError(
-            f"{shown(lm.source)}: knows only {share:.1%} of the training text (not {missing} …); "
-            "is it of another language, of labels (--lm-unit token), or of another spelling?"
-        )
-    return [line, f"warning: the language model does not know {missing} … of the training text"]
-
-
-def _share(lm: NgramModel, vocabulary: Mapping[str, int], change: Callable[[str], str]) -> float:
-    """The share of running words that a model knows."""
-    known = sum(count for word, count in vocabulary.items() if change(word) in lm)
-    return known / max(1, sum(vocabulary.values()))
-
-
-def _case(words: Sequence[str]) -> str:
-    """How words are written."""
-    letters = [word for word in words if word.lower() != word.upper() and word != SPACE_WORD]
-    upper = sum(word == word.upper() for word in letters)
-    lower = sum(word == word.lower() for word in letters)
-    if not letters or max(upper, lower) < 0.9 * len(letters):
-        return "mixed case" if letters else "no letters"
-    return "upper case" if upper >= lower else "lower case"
-
-
-def _load(path: Path) -> NgramModel:
+def _load(path: Path) -> LanguageModel:
     lm = load_lm(path)
-    if not isinstance(lm, NgramModel):
+    if isinstance(lm, KenlmModel):
         raise ConfigError(
             f"{shown(path)}: a KenLM binary cannot list its n-grams, which the search needs; give "
             "the ARPA file that it was made from"
@@ -217,7 +170,27 @@ def _load(path: Path) -> NgramModel:
     return lm
 
 
-def _tuned(decoding: Decoding, lm: NgramModel | None, tunings: Sequence[Tuning]) -> Tuning | None:
+def _of_labels(decoding: Decoding, lm: StepwiseModel) -> Decoding:
+    """What was asked for with a neural language model, whose words are labels.
+
+    Raises:
+        ConfigError: an option that does not go with one.
+    """
+    name = f"{shown(lm.source)}: is a neural language model"
+    if decoding.engine == "pyctcdecode":
+        raise ConfigError(f"{name}, which pyctcdecode cannot search with; give an ARPA file")
+    if decoding.lm_unit == "word":
+        raise ConfigError(f"{name} of labels; leave out --lm-unit word")
+    if decoding.fusion == "prior":
+        raise ConfigError(f"{name} of labels; --fusion prior needs an n-gram model of words")
+    if decoding.unknown_penalty is not None:
+        raise ConfigError(f"{name} of labels; --unknown-penalty has no effect with it")
+    return replace(decoding, lm_unit="token")
+
+
+def _tuned(
+    decoding: Decoding, lm: LanguageModel | None, tunings: Sequence[Tuning]
+) -> Tuning | None:
     """The weights that were tuned for this model, lexicon, hot words and way of fusion."""
     if lm is None:
         return None

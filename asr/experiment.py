@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asr.building import build_task
-from asr.data.corpus.prepared import find_prepared
+from asr.data.corpus.prepared_texts import find_any
 from asr.devices import choose_device
 from asr.errors import ConfigError, shown
 from asr.lock import FolderLock
 from asr.preparation import prepare
-from asr.recipe import Recipe, load_recipe, recipe_file, run_folder
+from asr.recipe import AnyRecipe, LanguageRecipe, load_recipe, recipe_file, run_folder
 from asr.training.loop import Outcome, train
 from asr.training.settings import Settings
 
@@ -61,8 +61,8 @@ def train_recipe(
 
 
 def _prepared(
-    recipe: Recipe, file: Path, corpus: Sequence[Path], say: Callable[[str], None]
-) -> Recipe:
+    recipe: AnyRecipe, file: Path, corpus: Sequence[Path], say: Callable[[str], None]
+) -> AnyRecipe:
     """The recipe with all its manifests there: made if needed, without sets that cannot be.
 
     A corpus may lack a set for a declared reason (LibriSpeech without its test parts); the recipe
@@ -75,12 +75,12 @@ def _prepared(
     if not missing:
         return recipe
     folder = Path(recipe.data.train).parent
-    prepared = find_prepared(folder)
+    prepared = find_any(folder)
     if prepared is None or not missing.keys() <= prepared.absent.keys():
         if not (file.parent / PROGRAM).is_file():
             names = ", ".join(map(shown, missing.values()))
             raise ConfigError(
-                f"{names}: no such manifest; make it with asr prepare, or correct [data]"
+                f"{names}: no such {_kind(recipe)}; make it with asr prepare, or correct [data]"
             )
         say(f"preparing {shown(folder)} with {shown(file.parent / PROGRAM)}")
         prepared = prepare(file, corpus=list(corpus), out=folder)
@@ -91,10 +91,15 @@ def _prepared(
     return recipe.model_copy(update={"data": data})
 
 
-def _missing(recipe: Recipe) -> dict[str, Path]:
+def _missing(recipe: AnyRecipe) -> dict[str, Path]:
     """The sets whose manifests are named but not there."""
     named = {name: getattr(recipe.data, name) for name in ("train", "dev", "test")}
     return {name: Path(path) for name, path in named.items() if path and not Path(path).exists()}
+
+
+def _kind(recipe: AnyRecipe) -> str:
+    """What the data of a recipe are, for messages."""
+    return "text" if isinstance(recipe, LanguageRecipe) else "manifest"
 
 
 def _command(recipe: Path, overrides: Sequence[str], out: Path | None) -> str:

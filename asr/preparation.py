@@ -1,9 +1,11 @@
-"""From a corpus to the manifests `train.jsonl`, `dev.jsonl` and `test.jsonl`.
+"""From a corpus to the manifests `train.jsonl`, `dev.jsonl` and `test.jsonl`, or to texts.
 
 A folder with `recipe.toml` and `prepare.py` is a recipe: its program is run, and knows its corpus.
 Any other folder is somebody's own recordings, and nothing in it is run. A `prepare.py` has one
-function, `prepare(corpus: list[Path], out: Path) -> None`, which ends in `write_splits`: all sets
-are written at the end and at once, so a preparation that fails leaves what was there before.
+function, `prepare(corpus: list[Path], out: Path) -> None`, which ends in `write_splits`, or for a
+language model in `write_texts`: all sets are written at the end and at once, so a preparation that
+fails leaves what was there before. With `CORPUS_FOLDER` it says where in `$ASR_CORPORA` its corpus
+is, with `TAKES_FILES = True` that `--corpus` may be a file.
 """
 
 import inspect
@@ -23,10 +25,10 @@ from asr.data.corpus.prepared import (
     MARKER,
     PreparedData,
     adopt,
-    find_prepared,
     share_speakers,
     write_splits,
 )
+from asr.data.corpus.prepared_texts import PreparedTexts, find_any
 from asr.data.corpus.recordings import Problem
 from asr.data.corpus.splits import HeldOut, hold_out_share, split_three
 from asr.data.manifest import Utterance
@@ -43,8 +45,8 @@ def prepare(
     corpus: Sequence[Path] = (),
     out: Path | None = None,
     drop_bad: bool = False,
-) -> PreparedData:
-    """Write the manifests of a recipe, or of a folder of one's own recordings.
+) -> PreparedData | PreparedTexts:
+    """Write the manifests or texts of a recipe, or the manifests of one's own recordings.
 
     Args:
         recipe: a recipe's folder, or one TOML file in it (a variant); or a folder of recordings.
@@ -104,24 +106,29 @@ def load_program(folder: Path) -> ModuleType:
     return module
 
 
-def _prepare_recipe(variant: Path, corpus: list[Path], out: Path) -> PreparedData:
+def _prepare_recipe(variant: Path, corpus: list[Path], out: Path) -> PreparedData | PreparedTexts:
     folder = variant.parent
     program = load_program(folder)
     if not corpus:
         corpus = _default_corpus(getattr(program, "CORPUS_FOLDER", folder.resolve().name))
-    missing = next((path for path in corpus if not path.is_dir()), None)
-    if missing is not None:
-        raise DataError(f"{shown(missing)}: no such folder; --corpus needs the unpacked corpus")
+    _check_corpus(corpus, takes_files=getattr(program, "TAKES_FILES", False))
     function: Callable[..., None] = program.prepare
     options: dict[str, Any] = {}
     if "variant" in inspect.signature(function).parameters:
         options["variant"] = variant.stem
     before = _identity(out / MARKER)
     function([path.absolute() for path in corpus], out, **options)
-    prepared = find_prepared(out)
+    prepared = find_any(out)
     if prepared is None or _identity(out / MARKER) == before:
         return adopt(out)
     return prepared
+
+
+def _check_corpus(corpus: Sequence[Path], *, takes_files: bool) -> None:
+    for path in corpus:
+        if not (path.is_dir() or (takes_files and path.is_file())):
+            what = "file or folder" if takes_files else "folder"
+            raise DataError(f"{shown(path)}: no such {what}; --corpus needs the unpacked corpus")
 
 
 def _default_corpus(name: str) -> list[Path]:
@@ -131,10 +138,10 @@ def _default_corpus(name: str) -> list[Path]:
 
 
 def _place_of_data(variant: Path) -> Path:
-    """Where the recipe looks for its training manifest, else `data/<name>`."""
+    """Where the recipe looks for its training manifest or text, else `data/<name>`."""
     data = read_toml(variant).get("data")
     train = data.get("train") if isinstance(data, dict) else None
-    if isinstance(train, str) and Path(train).name == "train.jsonl":
+    if isinstance(train, str) and Path(train).name in ("train.jsonl", "train.txt.gz"):
         return Path(train).parent
     return Path("data") / variant.parent.resolve().name
 

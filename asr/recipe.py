@@ -1,21 +1,30 @@
-"""The schema of a recipe: reading, overriding and checking a TOML file.
+"""The schemas of recipes: reading, overriding and checking a TOML file.
 
 Precedence: defaults < the file < `--set`. There is no inheritance between files and no
-interpolation, and no key can name code.
+interpolation, and no key can name code. The key `task` says what is trained: a recogniser, or with
+`task = "language_model"` a neural language model, whose recipe has other sections.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from asr.config import Config, parse, parse_toml, read_toml
-from asr.data.tokenizer import CharactersConfig, TokenizerConfig
+from asr.data.bundle_tokenizer import BundleTokenizerConfig
+from asr.data.text import Case
+from asr.data.tokenizer import (
+    CharactersConfig,
+    PhonesConfig,
+    SentencePieceConfig,
+    TokenizerConfig,
+)
 from asr.errors import ConfigError, shown
 from asr.frontend.augment import AugmentConfig
 from asr.frontend.filter_bank import LogMelConfig
 from asr.frontend.frontend import FrontendConfig
+from asr.lm.neural import NeuralConfig
 from asr.models.lstm import EncoderConfig
 from asr.objectives.ctc import CTCConfig
 from asr.training.optimizer import AdamWConfig, OptimizerConfig
@@ -30,12 +39,18 @@ class DataConfig(Config):
     train: str
     dev: str = ""  # chooses the best model; empty: the last one
     test: str = ""  # scored once, at the end
-    case: Literal["keep", "lower", "upper"] = "keep"  # of the transcripts
+    case: Case = "keep"  # of the transcripts
     cache_mb: int = Field(default=1024, ge=0)  # decoded audio that is kept in memory
 
 
+class SpeechTrainingConfig(TrainingConfig):
+    """The section `[training]` of a recogniser."""
+
+    batch_seconds: float = Field(default=60.0, gt=0)  # audio per batch, padding included
+
+
 class Recipe(Config):
-    """A complete recipe."""
+    """A complete recipe of a recogniser."""
 
     seed: int = Field(default=1, ge=0)
     data: DataConfig
@@ -45,7 +60,51 @@ class Recipe(Config):
     encoder: EncoderConfig = EncoderConfig()
     objective: CTCConfig = CTCConfig(name="ctc")
     optimizer: OptimizerConfig = AdamWConfig(name="adamw")
-    training: TrainingConfig = TrainingConfig()
+    training: SpeechTrainingConfig = SpeechTrainingConfig()
+
+
+class TextDataConfig(Config):
+    """The texts of a language model: a sentence a line, plain or gzip; or manifests (.jsonl)."""
+
+    train: str
+    dev: str = ""  # chooses the best model; empty: the last one
+    test: str = ""  # scored once, at the end
+    case: Case = "keep"  # of all of it
+    max_characters: int = Field(default=2000, ge=1)  # a longer line is left out of the training
+    epoch_lines: int = Field(default=0, ge=0)  # of the training text; 0 = all
+
+
+class ExamplesConfig(Config):
+    """What is drawn from a language model at each evaluation, to look at."""
+
+    prompt: str = ""
+    temperatures: list[Annotated[float, Field(ge=0)]] = Field(default=[0.25, 0.75, 1.5])
+    length: int = Field(default=100, ge=1)  # most tokens
+
+
+class LanguageTrainingConfig(TrainingConfig):
+    """The section `[training]` of a language model."""
+
+    batch_characters: int = Field(default=8192, ge=1)  # text per batch, padding included
+
+
+class LanguageRecipe(Config):
+    """A complete recipe of a neural language model."""
+
+    task: Literal["language_model"]
+    seed: int = Field(default=1, ge=0)
+    data: TextDataConfig
+    tokenizer: Annotated[
+        CharactersConfig | PhonesConfig | SentencePieceConfig | BundleTokenizerConfig,
+        Field(discriminator="name"),
+    ] = CharactersConfig(name="characters")
+    model: NeuralConfig = NeuralConfig()
+    examples: ExamplesConfig = ExamplesConfig()
+    optimizer: OptimizerConfig = AdamWConfig(name="adamw")
+    training: LanguageTrainingConfig = LanguageTrainingConfig()
+
+
+AnyRecipe = Recipe | LanguageRecipe
 
 
 def recipe_file(recipe: Path) -> Path:
@@ -64,7 +123,7 @@ def recipe_file(recipe: Path) -> Path:
     return file
 
 
-def load_recipe(recipe: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(recipe: Path, overrides: Sequence[str] = ()) -> AnyRecipe:
     """The checked recipe in a folder or file, with `section.key=value` overrides.
 
     Raises:
@@ -74,7 +133,16 @@ def load_recipe(recipe: Path, overrides: Sequence[str] = ()) -> Recipe:
     mapping = read_toml(file)
     for override in overrides:
         apply_override(mapping, override)
-    return parse(Recipe, mapping, shown(file))
+    match mapping.get("task", "speech"):
+        case "language_model":
+            return parse(LanguageRecipe, mapping, shown(file))
+        case "speech":  # the only task there was: neither bundles nor run folders say it
+            speech = {key: value for key, value in mapping.items() if key != "task"}
+            return parse(Recipe, speech, shown(file))
+        case other:
+            raise ConfigError(
+                f"{shown(file)}: 'task' must be 'speech' or 'language_model', got {other!r}"
+            )
 
 
 def apply_override(mapping: dict[str, Any], override: str) -> None:
@@ -105,13 +173,15 @@ def run_folder(recipe: Path) -> Path:
     return Path("exp") / file.resolve().parent.name / variant
 
 
-def as_toml(recipe: Recipe) -> str:
+def as_toml(recipe: AnyRecipe) -> str:
     """A resolved recipe as TOML."""
-    lines = [f"seed = {recipe.seed}"]
+    lines = []
     for section, values in recipe.model_dump(exclude_none=True).items():
         if isinstance(values, dict):
             lines.append(f"\n[{section}]")
             lines += [f"{key} = {_as_value(value)}" for key, value in values.items()]
+        else:
+            lines.append(f"{section} = {_as_value(values)}")
     return "\n".join(lines) + "\n"
 
 

@@ -12,18 +12,19 @@ import numpy.typing as npt
 import torch
 
 from asr.building import build_model
-from asr.bundle import WEIGHTS, Bundle, read_bundle
+from asr.bundle import WEIGHTS, Bundle, is_bundle, read_bundle
 from asr.data.audio import Audio, read_audio
 from asr.data.batching import Waveform
 from asr.data.tokenizer import Tokenizer
 from asr.decoder import Decoding, build_decoder
-from asr.decoding.batch import Decoder, decode_batch
+from asr.decoding.batch import Decoder, decode_batch, ranks_by_length
 from asr.decoding.hypothesis import Hypothesis, Word
+from asr.decoding.nbest import nbest_entries
 from asr.devices import choose_device
 from asr.errors import ConfigError, shown
 from asr.models.ctc import CTCModel
+from asr.models.state import load_weights
 from asr.recipe import Recipe
-from asr.training.checkpoint import load_weights
 
 MODEL_VARIABLE = "ASR_MODEL"
 
@@ -44,6 +45,7 @@ class Transcript:
         too_short: shorter than one frame, so nothing could be recognised.
         warnings: what was done to the audio (channels mixed, level changed …).
         nbest: the best hypotheses, the best first, where several were asked for.
+        by_length: whether their order is that of `log_prob` per label.
     """
 
     text: str
@@ -55,6 +57,7 @@ class Transcript:
     too_short: bool = False
     warnings: tuple[str, ...] = ()
     nbest: tuple[Hypothesis, ...] = ()
+    by_length: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: always `text`, `duration` and `words`; the rest where it says something."""
@@ -64,7 +67,7 @@ class Transcript:
             "words": [word.as_dict() for word in self.words],
         }
         if self.nbest:
-            result["nbest"] = [hypothesis.as_dict() for hypothesis in self.nbest]
+            result["nbest"] = nbest_entries(self.nbest, by_length=self.by_length)
         if self.truncated:
             result |= {"truncated": True, "read_seconds": round(self.duration, 3)}
             if self.declared_seconds is not None:
@@ -155,6 +158,7 @@ class Recognizer:
             too_short=frames == 0,
             warnings=audio.warnings,
             nbest=tuple(found) if keep_all else (),
+            by_length=ranks_by_length(self.decoder),
         )
 
     def _from_array(self, waveform: npt.NDArray[Any], sample_rate: int | None) -> Audio:
@@ -224,7 +228,7 @@ def default_bundle() -> Path:
     named = os.environ.get(MODEL_VARIABLE)
     if named:
         return Path(named)
-    found = [path for path in Path("exp").glob("*/*/best") if (path / "manifest.json").is_file()]
+    found = [path for path in Path("exp").glob("*/*/best") if is_bundle(path)]
     if not found:
         raise ConfigError(
             "no model: name one with --model or the variable ASR_MODEL, or make one here with "

@@ -36,12 +36,14 @@ def test_a_loop_leaves_its_arrays_as_they_were() -> None:
     assert sys.getrefcount(values) == before
 
 
+CONSTANT = "NUMBER = {number}\n"
 INNER = """
 from asr.compiled import compiled_loop
+from constant import NUMBER
 
 @compiled_loop
 def inner():
-    return {number}
+    return NUMBER
 """
 MIDDLE = """
 from asr.compiled import compiled_loop
@@ -64,19 +66,20 @@ print(outer(), before, is_kept(outer))
 """
 
 
-def test_a_change_two_files_away_is_seen(tmp_path: Path) -> None:
-    """numba alone would go on with the old function: its own file did not change."""
+def test_a_change_three_files_away_is_seen(tmp_path: Path) -> None:
+    """numba alone would go on with the old constant: the function's own file did not change."""
     root = Path(__file__).parent.parent
     environment = os.environ | {
         "PYTHONPATH": f"{root}{os.pathsep}{tmp_path}",
         "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
     }
+    (tmp_path / "inner.py").write_text(INNER, encoding="utf-8")
     (tmp_path / "middle.py").write_text(MIDDLE, encoding="utf-8")
     (tmp_path / "outer.py").write_text(OUTER, encoding="utf-8")
     found = []
     for number in (4, 4, 5, 6):
-        source = tmp_path / "inner.py"
-        content = INNER.format(number=number)
+        source = tmp_path / "constant.py"
+        content = CONSTANT.format(number=number)
         if not source.exists() or source.read_text(encoding="utf-8") != content:
             time.sleep(0.05)
             source.write_text(content, encoding="utf-8")

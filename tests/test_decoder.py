@@ -11,18 +11,20 @@ import pytest
 
 from asr.bundle import Bundle, Tuning, add_tuning, read_bundle
 from asr.data.manifest import read_manifest
-from asr.decoder import Decoding, build_decoder, build_search, describe_lm
+from asr.decoder import Decoding, build_decoder, build_search
 from asr.decoding.batch import GreedyDecoder
 from asr.decoding.beam import BeamSearch
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import Fusion
 from asr.decoding.labels import read_labels
+from asr.decoding.lm_fit import describe_lm
 from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder
 from asr.errors import ConfigError, DataError, ModelError
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
 from asr.storage import file_hash, folder_writer, write_json
 from tests.decoding.made_lm import made_model
+from tests.lm.made_neural import write_neural
 from tests.lm.test_kenlm_binary import BINARY
 
 LABELS = read_labels(["_", " ", "A", "B"])
@@ -174,6 +176,36 @@ def tuning(lm: NgramModel, **given: object) -> Tuning:
         "command": "asr tune",
     }
     return Tuning(**{**facts, **given})  # type: ignore[arg-type]
+
+
+def test_a_neural_model_scores_labels_without_being_told(tmp_path: Path) -> None:
+    folder = write_neural(tmp_path / "best")
+    search, said = searched(Decoding(lm=folder))
+    assert search.fusion.unit == "token"
+    assert "best: neural, of 3 labels, upper case" in said[0]
+    assert searched(Decoding(lm=folder, lm_unit="token"))[0].fusion == search.fusion
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lm_unit": "word"}, "best: is a neural language model of labels; leave out --lm-unit"),
+        ({"engine": "pyctcdecode"}, "model, which pyctcdecode cannot search with; give an ARPA"),
+        ({"unknown_penalty": 1.0}, "model of labels; --unknown-penalty has no effect with it"),
+        ({"fusion": "prior", "lexicon": Path("w")}, "--fusion prior needs an n-gram model of word"),
+    ],
+)
+def test_what_does_not_go_with_a_neural_model(
+    given: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        searched(Decoding(lm=write_neural(tmp_path / "best"), **given))  # type: ignore[arg-type]
+
+
+def test_accents_are_known_as_the_search_knows_them(tmp_path: Path) -> None:
+    lm = load_lm(made_arpa(tmp_path, ["E\u0301A"]))
+    assert isinstance(lm, NgramModel)
+    assert "knows 100.0% of the training text" in describe_lm(lm, "word", {"\u00c9A": 2})[0]
 
 
 def test_tuned_weights_are_used_for_the_same_model_only(arpa: Path, tmp_path: Path) -> None:

@@ -240,3 +240,30 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
         prepare(own, out=own)
     with pytest.raises(ConfigError, match="mine: is a recipe; --drop-bad is for recordings of you"):
         prepare(recipe(tmp_path / "mine"), drop_bad=True)
+
+
+TEXT_PROGRAM = """
+from asr.data.corpus.prepared_texts import write_texts
+
+TAKES_FILES = True
+
+def prepare(corpus, out):
+    write_texts(out, {name: [f"{name} of {corpus[0].name}"] for name in ("train", "dev", "test")})
+"""
+
+
+def test_a_recipe_of_a_language_model_makes_texts(tmp_path: Path) -> None:
+    settings = 'task = "language_model"\n[data]\ntrain = "put/here/train.txt.gz"'
+    folder = recipe(tmp_path / "mine", TEXT_PROGRAM, settings)
+    write(tmp_path / "book.txt", "A")
+    prepared = prepare(folder, corpus=[tmp_path / "book.txt"])
+    assert prepared.out == Path("put/here")
+    assert prepared.lines()[0] == "put/here/train.txt.gz: 1 lines, 3 words, 17 characters"
+    with pytest.raises(DataError, match="none: no such file or folder; --corpus needs"):
+        prepare(folder, corpus=[tmp_path / "none"])
+
+
+def test_a_corpus_of_speech_is_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "book.txt", "A")
+    with pytest.raises(DataError, match=r"book\.txt: no such folder; --corpus needs the unpacked"):
+        prepare(recipe(tmp_path / "mine"), corpus=[tmp_path / "book.txt"])

@@ -6,6 +6,7 @@ import pytest
 
 from asr.errors import ConfigError
 from asr.recipe import (
+    LanguageRecipe,
     Recipe,
     apply_override,
     as_toml,
@@ -28,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
 def test_there_are_recipes() -> None:
     names = {path.relative_to(RECIPES[0].parent.parent).as_posix() for path in RECIPES}
     assert {"an4/recipe.toml", "quickstart/recipe.toml", "librispeech/mini.toml"} <= names
+    assert {"charlm/recipe.toml", "an4/charlm.toml"} <= names
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -132,3 +134,65 @@ def test_missing_recipes(folder: Path, tmp_path: Path) -> None:
 def test_the_schema_round_trips_through_json(folder: Path) -> None:
     recipe = load_recipe(folder)
     assert Recipe.model_validate(recipe.model_dump()) == recipe
+
+
+LANGUAGE = f'task = "language_model"\n{MINIMAL}'
+
+
+def test_the_task_chooses_the_schema(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(LANGUAGE, encoding="utf-8")
+    recipe = load_recipe(path, ["model.hidden_size=7", "training.batch_characters=99"])
+    assert isinstance(recipe, LanguageRecipe)
+    assert (recipe.model.hidden_size, recipe.training.batch_characters) == (7, 99)
+    assert recipe.tokenizer.name == "characters"
+    assert recipe.examples.temperatures == [0.25, 0.75, 1.5]
+    assert LanguageRecipe.model_validate(recipe.model_dump()) == recipe
+    path.write_text(f'task = "speech"\n{MINIMAL}', encoding="utf-8")
+    recipe = load_recipe(path)
+    assert isinstance(recipe, Recipe)
+    assert "task" not in recipe.model_dump(), "bundles and run folders are as they were"
+
+
+@pytest.mark.parametrize("task", ['"lm"', "3", '["speech"]'])
+def test_an_unknown_task(tmp_path: Path, task: str) -> None:
+    (tmp_path / "x.toml").write_text(f"task = {task}\n{MINIMAL}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="'task' must be 'speech' or 'language_model', got "):
+        load_recipe(tmp_path / "x.toml")
+
+
+def test_all_problems_of_a_language_recipe_at_once(tmp_path: Path) -> None:
+    text = """
+[model]
+cel = "lstm"
+hidden_size = 0
+[examples]
+temperatures = [-1.0]
+[tokenizer]
+name = "bundle"
+[training]
+batch_seconds = 3.0
+[encoder]
+num_layers = 2
+"""
+    (tmp_path / "x.toml").write_text(f"{LANGUAGE}{text}", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(tmp_path / "x.toml")
+    said = str(caught.value).split("\n")
+    assert len(said) == 6
+    for problem in (
+        "unknown key 'model.cel'; did you mean 'cell'?",
+        "'model.hidden_size' must be greater than or equal to 1, got 0",
+        "'examples.temperatures.0' must be greater than or equal to 0, got -1.0",
+        "'tokenizer.folder' is missing; it is needed",
+        "unknown key 'training.batch_seconds'; ",
+        "unknown key 'encoder'; ",
+    ):
+        assert any(problem in line for line in said), (problem, said)
+
+
+def test_nothing_in_a_language_recipe_names_code(tmp_path: Path) -> None:
+    for text in ('[model]\ncell = "torch.nn.LSTM"', '[tokenizer]\nname = "os.system"'):
+        (tmp_path / "x.toml").write_text(f"{LANGUAGE}{text}\n", encoding="utf-8")
+        with pytest.raises(ConfigError, match="must be"):
+            load_recipe(tmp_path / "x.toml")

@@ -16,6 +16,7 @@ from asr.bundle import read_bundle
 from asr.errors import AudioError, ConfigError, ModelError
 from asr.recognizer import Recognizer, default_bundle, described
 from asr.storage import MANIFEST, file_hash, load_tensors, save_tensors
+from tests.lm.made_neural import write_neural
 from tests.made import RATE, spoken
 
 
@@ -150,6 +151,8 @@ def test_the_default_bundle(trained: Path, tmp_path: Path, monkeypatch: pytest.M
         os.utime(run / "best" / MANIFEST, (1_000_000 - age, 1_000_000 - age))
     os.utime(tmp_path / "exp/x/unfinished/best" / MANIFEST)
     (tmp_path / "exp/x/unfinished/finished.json").unlink()
+    language_model = write_neural(tmp_path / "exp" / "x" / "lm" / "best")  # newer, and finished
+    (language_model.parent / "finished.json").touch()
     assert default_bundle() == Path("exp/x/newest/best")
     monkeypatch.setenv("ASR_MODEL", "elsewhere")
     assert default_bundle() == Path("elsewhere")

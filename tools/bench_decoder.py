@@ -6,7 +6,7 @@
 From the repository's root, in the environment of `constraints-peers.txt`. `scores.npz` has an array
 (T, V) of natural log-probabilities for each id of the manifest; the labels are one a line, the
 blank first. Every comparison runs in a process of its own, on one thread but for `threads`. Its
-candidates take turns at each utterance, so a busy machine slows all. A table gives milliseconds for
+candidates take turns at all utterances, so a busy machine slows all. A table gives milliseconds for
 an utterance (median over the repeats, and the smallest), ratios to the first row, the same of the
 processor's time, and microseconds for a frame (median wall time). Then come the word error rate and
 the mean total of the texts found: what all of them maximise, worked out exactly and alike for all,
@@ -202,14 +202,11 @@ def take_turns(
     gc.freeze()  # else a collection in one would go through the dictionaries of another
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for _ in range(repeats):
-        spent = {name: [0.0, 0.0] for name in runs}
-        for scores in inputs:
-            for name, run in runs.items():
-                begin = time.perf_counter(), time.process_time()
+        for name, run in runs.items():
+            begin = time.perf_counter(), time.process_time()
+            for scores in inputs:
                 run(scores)
-                spent[name][0] += time.perf_counter() - begin[0]
-                spent[name][1] += time.process_time() - begin[1]
-        for name, (wall, cpu) in spent.items():
+            wall, cpu = time.perf_counter() - begin[0], time.process_time() - begin[1]
             times[name].append((wall, cpu))
     return times
 

@@ -67,7 +67,7 @@ def compile_loops(path: Path) -> None:
     """Leave the compiled loops in numba's cache."""
     cache.SMALL_BYTES = 0
     for _ in range(2):
-        perplexity(load_lm(path), [["a"]])
+        perplexity(load_lm(path).open(), [["a"]])
 
 
 def ours(path: Path) -> str:

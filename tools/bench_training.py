@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from asr.building import build_task
+from asr.building import build_speech_task
 from asr.data.batching import Batch, padding_share
 from asr.data.loading import load_ahead
 from asr.recipe import Recipe, load_recipe
@@ -35,6 +35,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.recipe)
+    if not isinstance(recipe, Recipe):
+        parser.error(f"{arguments.recipe}: is no recipe of a recogniser")
     kinds: dict[str, list[float]] = {"first": [], "later": [], "in memory": []}
     with tempfile.TemporaryDirectory() as folder:
         warm = _task(recipe, Path(folder))
@@ -66,7 +68,7 @@ def _print(kinds: dict[str, list[float]], task: SpeechTask, plans: list[BatchPla
 
 
 def _task(recipe: Recipe, folder: Path) -> SpeechTask:
-    return build_task(recipe, folder, command="benchmark")
+    return build_speech_task(recipe, folder, command="benchmark")
 
 
 def _stepper(task: SpeechTask, recipe: Recipe) -> Stepper:

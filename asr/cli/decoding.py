@@ -57,7 +57,9 @@ def _option(kind: Any, flag: str, text: str, default: Any = None) -> tuple[Any, 
 
 
 OPTIONS = {  # each with the name of what it sets in a `Decoding`, in the order of the help
-    "lm": _option(Path | None, "--lm", "Language model: ARPA, plain or .gz."),
+    "lm": _option(
+        Path | None, "--lm", "Language model: ARPA, plain or .gz, or the folder of a neural one."
+    ),
     "lexicon": _option(
         Path | None, "--lexicon", "Text file of the only words allowed, one a line."
     ),

@@ -23,10 +23,15 @@ def info_command(
 ) -> int:
     """Show what a bundle is: its scores, its network, and the command that made it."""
     from asr.bundle import read_bundle
+    from asr.lm.neural_bundle import is_neural_bundle, read_neural_bundle
 
-    content = read_bundle(bundle)
-    if as_json:
+    if is_neural_bundle(bundle):
+        model = read_neural_bundle(bundle)
+        facts = {"recipe": dict(model.recipe), "facts": dict(model.facts)}
+    else:
+        content = read_bundle(bundle)
         facts = {"recipe": content.recipe.model_dump(), "facts": dict(content.facts)}
+    if as_json:
         print(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
         print((bundle / "README.md").read_text(encoding="utf-8"), end="")

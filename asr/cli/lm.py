@@ -1,16 +1,21 @@
-"""`asr lm train` and `asr lm perplexity`: n-gram language models."""
+"""`asr lm train | perplexity | sample`: language models made, measured, and let speak."""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from asr.cli.options import show_progress
 from asr.errors import ConfigError, shown
 
+if TYPE_CHECKING:
+    from asr.lm.kenlm_binary import KenlmModel
+    from asr.lm.neural_model import NeuralModel
+    from asr.lm.ngram import NgramModel
+
 app = typer.Typer(
-    help="Make n-gram language models of text, and measure them.",
+    help="Make n-gram language models of text; measure any language model, and draw from it.",
     rich_markup_mode=None,
 )
 
@@ -28,8 +33,14 @@ Texts = Annotated[
         help="Text files (also .gz), a sentence a line; manifests (.jsonl); - for stdin."
     ),
 ]
-UnitOption = Annotated[
-    Unit, typer.Option("--unit", help="character: every letter a word, a space is <space>.")
+UNIT_HELP = "character: every letter a word, a space is <space>."
+UnitOption = Annotated[Unit, typer.Option("--unit", help=UNIT_HELP)]
+UnitOfModel = Annotated[
+    Unit | None, typer.Option("--unit", help=f"Of an n-gram model: word, or {UNIT_HELP}")
+]
+Model = Annotated[
+    Path,
+    typer.Argument(help="An ARPA file (also .gz), a KenLM binary, or a neural model's folder."),
 ]
 
 
@@ -75,19 +86,62 @@ def train_command(
 
 
 @app.command("perplexity")
-def perplexity_command(
-    model: Annotated[Path, typer.Argument(help="An ARPA file (also .gz) or a KenLM binary.")],
-    texts: Texts,
-    unit: UnitOption = Unit.word,
-) -> int:
+def perplexity_command(model: Model, texts: Texts, unit: UnitOfModel = None) -> int:
     """Measure how well a language model predicts text: perplexity and unknown words."""
-    from asr.lm.loading import load_lm
-    from asr.lm.perplexity import perplexity
-    from asr.lm.tokens import split_sentences
+    from asr.lm.measuring import measured_lines
 
-    for line in perplexity(load_lm(model), split_sentences(texts, unit.value)).lines():
+    for line in measured_lines(_loaded(model, unit), texts, (unit or Unit.word).value):
         print(line)
     return 0
+
+
+@app.command("sample")
+def sample_command(
+    model: Model,
+    prompt: Annotated[str, typer.Option("--prompt", help="How every text begins.")] = "",
+    temperature: Annotated[
+        float,
+        typer.Option(help="Below 1 more probable, above 1 more varied; 0: the most probable."),
+    ] = 0.75,
+    length: Annotated[int, typer.Option(help="Most words, characters or pieces to draw.")] = 200,
+    count: Annotated[int, typer.Option(help="How many texts.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="The same number draws the same. Default: another one.")
+    ] = None,
+    unit: UnitOfModel = None,
+) -> int:
+    """Draw texts from a language model, a line each."""
+    import numpy as np
+
+    from asr.lm.sampling import check_sampling, sample_texts
+
+    check_sampling(count=count, length=length, temperature=temperature)
+    if seed is not None and seed < 0:
+        raise ConfigError(f"--seed must be 0 or more, got {seed}")
+    texts = sample_texts(
+        _loaded(model, unit),
+        prompt,
+        count=count,
+        length=length,
+        temperature=temperature,
+        generator=np.random.default_rng(seed),
+        unit=(unit or Unit.word).value,
+    )
+    for text in texts:
+        print(text)
+    return 0
+
+
+def _loaded(path: Path, unit: Unit | None) -> "NgramModel | KenlmModel | NeuralModel":
+    """A language model, and an option that would have no effect on it refused."""
+    from asr.lm.loading import load_lm
+
+    model = load_lm(path)
+    if unit is not None and model.order is None:
+        raise ConfigError(
+            f"{shown(path)}: is a neural model, whose words are its own tokens; leave out --unit"
+        )
+    return model
 
 
 def _numbers(prune: list[str]) -> list[int]:

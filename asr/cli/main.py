@@ -45,6 +45,7 @@ app.add_typer(lm.app, name="lm")
 # Typer does not export the base of its usage errors; it is the parent of the one it does export.
 UsageError: type[BaseException] = typer.BadParameter.__base__ or typer.BadParameter
 DEBUG = "--debug"
+SMALLER = "lower training.batch_seconds (of a language model: training.batch_characters)"
 
 
 def _version(wanted: bool) -> None:
@@ -104,13 +105,13 @@ def _report(error: BaseException) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         case MemoryError():
-            return _say("out of memory; lower training.batch_seconds", ResourceError.exit_code)
+            return _say(f"out of memory; {SMALLER}", ResourceError.exit_code)
         case typer.Exit():
             return error.exit_code
         case SystemExit():
             raise error
         case _ if type(error).__name__ == "OutOfMemoryError":
-            text = "out of GPU memory; lower training.batch_seconds or use --device cpu"
+            text = f"out of GPU memory; {SMALLER}, or use --device cpu"
             return _say(text, ResourceError.exit_code)
         case _:
             kind = type(error).__name__

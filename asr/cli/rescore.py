@@ -168,12 +168,15 @@ def _with_scores(
 ) -> tuple[list["NbestList"], dict[str, list[str]]]:
     """The lists with the scores that options add, and the names that each option adds."""
     from asr.decoding.nbest import score_names
-    from asr.decoding.rescoring import with_costs, with_lm, with_scores_of
+    from asr.decoding.rescoring import TextModel, with_costs, with_lm, with_scores_of
     from asr.lm.loading import load_lm
 
     added: dict[str, list[str]] = {}
-    for name, file in named_files(lm, "lm"):
-        lists = with_lm(lists, load_lm(file), name=name, unit=(unit or Unit.word).value)
+    models = [(name, file, load_lm(file)) for name, file in named_files(lm, "lm")]
+    if unit is not None and all(isinstance(model, TextModel) for _, _, model in models):
+        raise ConfigError(f"--lm-unit {unit.value} has no effect: a neural model knows its tokens")
+    for name, file, model in models:
+        lists = with_lm(lists, model, name=name, unit=(unit or Unit.word).value)
         added[f"--lm {shown(file)}"] = [name]
     for name, files in _grouped(scores).items():
         before = score_names(lists)

@@ -36,11 +36,14 @@ def train_command(
     )
     for name, evaluation in (("dev", outcome.dev), ("test", outcome.test)):
         if evaluation is not None:
-            scores = "  ".join(
-                f"{metric.upper()} {100 * value:.2f} %"
-                for metric, value in evaluation.metrics.items()
-                if metric in ("wer", "cer", "per")
-            )
-            print(f"{name}: {scores or dict(evaluation.metrics)}")
+            scores = [_score(*item) for item in evaluation.metrics.items()]
+            print(f"{name}: {'  '.join(scores)}")
     print(outcome.bundle)
     return 0
+
+
+def _score(metric: str, value: float) -> str:
+    """A metric for a person: error rates as percentages."""
+    if metric in ("wer", "cer", "per"):
+        return f"{metric.upper()} {100 * value:.2f} %"
+    return f"{metric.replace('_', ' ')} {value:.4g}"

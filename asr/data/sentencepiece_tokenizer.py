@@ -100,6 +100,11 @@ class SentencePieceTokenizer:
         known = known_units(normalize_text(text), self._characters, self.unknown)
         return [piece + 1 for piece in self._processor.encode("".join(known))]
 
+    def encode_any(self, text: str, unknown: int) -> list[int]:
+        """As `encode` whatever `self.unknown` says: for unknown neighbours, one `unknown`."""
+        pieces = self._processor.encode(normalize_text(text))
+        return [piece + 1 if piece else unknown for piece in pieces]
+
     def decode(self, tokens: Sequence[int]) -> str:
         """The words that any tokens (without blanks) spell, with one space between two."""
         return " ".join(span.word for span in self.word_spans(tokens))

@@ -89,6 +89,9 @@ class Tokenizer(Protocol):
             DataError: symbols outside the vocabulary, when `unknown` is "error".
         """
 
+    def encode_any(self, text: str, unknown: int) -> list[int]:
+        """The tokens of `text` whatever `self.unknown` says: for what is unknown, `unknown`."""
+
     def decode(self, tokens: Sequence[int]) -> str:
         """The words that any tokens (without blanks) spell, with one space between two.
 
@@ -183,6 +186,10 @@ class SymbolTokenizer:
             # What was left out may leave two spaces side by side, or one at an end.
             known = list(" ".join(word for word in "".join(known).split(" ") if word))
         return [self._tokens.get(unit, 1) for unit in known]
+
+    def encode_any(self, text: str, unknown: int) -> list[int]:
+        """The tokens of `text` whatever `self.unknown` says: for what is unknown, `unknown`."""
+        return [self._tokens.get(unit, unknown) for unit in _units(self.name, text)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The words that any tokens (without blanks) spell, with one space between two."""

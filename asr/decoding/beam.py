@@ -21,24 +21,22 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from asr.compiled import compiled_loop, entry_point
+from asr.compiled import entry_point
 from asr.decoding.alignment import check_size, token_frames
 from asr.decoding.beam_memory import Pruning, Search, allocate
-from asr.decoding.beam_results import Found, Wanted, decoded, lm_log_prob, longest_whole
+from asr.decoding.beam_results import Found, Wanted, decoded, lm_log_prob, longest_whole, outcome
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import Fusion, gather, weigh
 from asr.decoding.hotwords import HotWord
-from asr.decoding.hypothesis import Hypothesis, TokenTimes, check_normalised, hypothesis_of
+from asr.decoding.hypothesis import Hypothesis, TokenTimes, hypothesis_of
 from asr.decoding.labelling import labelling_log_prob
 from asr.decoding.labels import Labels, read_labels
+from asr.decoding.scores import Scores, as_array, checked_scores
+from asr.decoding.stepwise import end_log_prob, follow, label_log_probs
 from asr.errors import DataError, ResourceError
 from asr.lm.ngram import NgramModel
-
-CHECKED_FRAMES = 16  # of an utterance, whose probabilities must sum to one
-NORMALISATION_TOLERANCE = 1e-2  # what half precision leaves of one
-Scores = NDArray[np.floating[Any]]
+from asr.lm.protocol import StepwiseModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ class BeamSearch:
         self,
         labels: Sequence[str] | Labels,
         *,
-        lm: NgramModel | None = None,
+        lm: NgramModel | StepwiseModel | None = None,
         lexicon: Sequence[str] | None = None,
         hotwords: Sequence[HotWord] = (),
         blank: int = 0,
@@ -113,7 +111,8 @@ class BeamSearch:
         self.limits = limits or BeamLimits()
         self.lm = lm
         self.calibration: Calibration | None = None  # of the words' confidences
-        self._start = lm.start() if lm is not None else 0
+        self._start = lm.start() if isinstance(lm, NgramModel) else 0
+        self._stepwise = lm if not isinstance(lm, NgramModel) else None
         self._knowledge = gather(self.labels, lm, lexicon, hotwords, self.fusion.unit)
         self._scorer = weigh(self._knowledge, self.fusion)
         self._memory: SimpleQueue[Search] = SimpleQueue()
@@ -123,7 +122,11 @@ class BeamSearch:
     @property
     def signature(self) -> str:
         """What one must know of the search to compare an error rate with another."""
-        fusion = self.fusion.signature(None if self.lm is None else self.lm.source.name)
+        name = None
+        if self.lm is not None:  # of a folder such as exp/charlm/default/best more than its name
+            parts = self.lm.source.parts
+            name = parts[-1] if self._stepwise is None else "/".join(parts[-3:])
+        fusion = self.fusion.signature(name)
         sizes = [f"{name}:{size}" for name, size in self._sizes.items() if size]
         return "|".join([f"beam:{self.limits.beam_size}", *fusion, *sizes])
 
@@ -191,16 +194,9 @@ class BeamSearch:
             return list(pool.map(one, utterances, ends))
 
     def _search(self, scores: Scores, nbest: int) -> Found:
-        best_alone = nbest == 1 and not self.fusion.by_length
-        pruning = self.limits.pruning(recombine=best_alone)
-        wanted = Wanted(self.labels.blank, self._start, int(nbest), self.fusion.by_length)
         search = self._borrowed(len(scores))
-        arguments = (search, self._scorer, pruning, wanted, scores)
         try:
-            kind = (scores.dtype.char, scores.flags.writeable)
-            if kind not in self._decoded:
-                self._decoded[kind] = entry_point(decoded, arguments)
-            found = Found(*self._decoded[kind](*arguments))
+            found = self._found(search, scores, nbest)
             if found.lost:
                 raise DataError(
                     "in some frame neither the blank nor any label that is text has a probability: "
@@ -209,6 +205,23 @@ class BeamSearch:
             return found if len(found.total) else self._whole_words(search, scores)
         finally:
             self._memory.put(search)
+
+    def _found(self, search: Search, scores: Scores, nbest: int) -> Found:
+        by_length = self.fusion.by_length
+        wanted = Wanted(self.labels.blank, self._start, int(nbest), by_length)
+        if self._stepwise is not None:
+            pruning = self.limits.pruning(recombine=False)  # no two histories are alike
+            histories = self._stepwise.open()
+            follow(search, self._scorer, pruning, wanted.blank, scores, histories)
+            found = Found(*outcome(search, self._scorer, wanted, scores))
+            said = (self._stepwise, self._scorer, found.tokens, found.token_begin)
+            return found._replace(lm=label_log_probs(*said))
+        pruning = self.limits.pruning(recombine=nbest == 1 and not by_length)
+        arguments = (search, self._scorer, pruning, wanted, scores)
+        kind = (scores.dtype.char, scores.flags.writeable)
+        if kind not in self._decoded:
+            self._decoded[kind] = entry_point(decoded, arguments)
+        return Found(*self._decoded[kind](*arguments))
 
     def _whole_words(self, search: Search, scores: Scores) -> Found:
         """The best prefix without its unfinished word, where no prefix is a hypothesis.
@@ -223,7 +236,11 @@ class BeamSearch:
                 "no words of the lexicon have a probability above zero in these scores; they are "
                 "exact zeros, or need a wider beam"
             )
+        begins = np.array([0, len(tokens)])
         lm = float(lm_log_prob(self._scorer, self._start, tokens))
+        if self._stepwise is not None:
+            lm = float(label_log_probs(self._stepwise, self._scorer, tokens, begins)[0])
+            added += self.fusion.lm_weight * end_log_prob(self._stepwise, self._scorer, tokens)
         starts, ends, confidences, _ = token_frames(scores, tokens, self.labels.blank)
         return Found(
             lost=False,
@@ -231,7 +248,7 @@ class BeamSearch:
             acoustic=np.array([acoustic]),
             lm=np.array([lm]),
             tokens=tokens,
-            token_begin=np.array([0, len(tokens)]),
+            token_begin=begins,
             spans=(starts, ends, confidences),
         )
 
@@ -250,8 +267,11 @@ class BeamSearch:
             pass
         beam_size = self.limits.beam_size
         shape = (prior_states, len(self._scorer.trie))
+        lm_words = 0 if self._stepwise is None else len(self._stepwise.words)
         try:
-            return allocate(num_frames, beam_size, len(self.labels), prior_shape=shape)
+            return allocate(
+                num_frames, beam_size, len(self.labels), prior_shape=shape, lm_words=lm_words
+            )
         except MemoryError as error:
             raise ResourceError(
                 f"out of memory for a beam of {beam_size:,} over {num_frames:,} frames; lower "
@@ -283,72 +303,3 @@ class BeamSearch:
         if self.calibration is not None:
             hypotheses = [self.calibration.applied(hypothesis) for hypothesis in hypotheses]
         return hypotheses
-
-
-def checked_scores(array: NDArray[Any], lengths: Any, num_labels: int) -> list[Scores]:
-    """The scores (T, V) of each utterance of (B, T, V), contiguous, in single or double precision.
-
-    Raises:
-        DataError, ValueError: as `BeamSearch.decode_nbest`.
-    """
-    if array.ndim != 3 or array.shape[2] != num_labels:
-        raise ValueError(
-            f"log_probs must be (B, T, {num_labels}), one for each label, got {array.shape}"
-        )
-    batch, num_frames, _ = array.shape
-    given = [num_frames] * batch if lengths is None else as_array(lengths).tolist()
-    if len(given) != batch or not all(0 <= length <= num_frames for length in given):
-        raise ValueError(f"lengths must be {batch} of 0 to {num_frames}, got {given}")
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float32)
-    utterances = [np.ascontiguousarray(array[index, :n]) for index, n in enumerate(given)]
-    for index, scores in enumerate(utterances):
-        _check_normalised(scores, index)
-    return utterances
-
-
-def _check_normalised(scores: Scores, index: int) -> None:
-    largest, total = _extremes(scores, max(1, -(-len(scores) // CHECKED_FRAMES)))
-    if math.isnan(largest):
-        raise DataError(
-            f"utterance {index} of the batch has NaN scores: the model diverged, or its input is "
-            "damaged"
-        )
-    check_normalised(largest)
-    if abs(total - 1) > NORMALISATION_TOLERANCE:
-        raise ValueError(
-            f"log_probs must be normalised: the probabilities of a frame sum to {total:.3g}; apply "
-            "log_softmax"
-        )
-
-
-@compiled_loop
-def _extremes(scores, every):  # type: ignore[no-untyped-def]
-    """The largest score, or NaN if there is one; the sum of a frame farthest from one."""
-    largest, farthest = -np.inf, 1.0
-    for t in range(len(scores)):
-        for label in range(scores.shape[1]):
-            value = float(scores[t, label])
-            if not value <= largest:
-                if np.isnan(value):
-                    return value, farthest
-                largest = value
-        if t % every == 0:
-            total = 0.0
-            for label in range(scores.shape[1]):
-                total += np.exp(float(scores[t, label]))
-            if abs(total - 1.0) > abs(farthest - 1.0):
-                farthest = total
-    return largest, farthest
-
-
-def as_array(values: Any) -> NDArray[Any]:
-    """A NumPy array of an array, a tensor on any device, or a sequence."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = (
-            values.float().numpy()
-            if values.dtype.is_floating_point and values.element_size() < 4
-            else values.numpy()
-        )
-    return np.asarray(values)

@@ -17,7 +17,7 @@ instead of overwritten.
 import numpy as np
 
 from asr.compiled import compiled_inline, compiled_loop
-from asr.decoding.beam_memory import CURRENT, ENTRIES, LINKED, NODES, PROPOSED, STALE
+from asr.decoding.beam_memory import CURRENT, ENTRIES, LINKED, NEW, NODES, PROPOSED, STALE
 from asr.decoding.beam_selection import (
     count_score,
     floor_of,
@@ -25,7 +25,7 @@ from asr.decoding.beam_selection import (
     select,
     start_counting,
 )
-from asr.decoding.prefix_score import NONE, extend, most_beyond
+from asr.decoding.prefix_score import NONE, STEPWISE, extend, most_beyond
 from asr.decoding.trie import ROOT
 
 RESCALE_BELOW = 1e-60
@@ -48,7 +48,7 @@ def begin(search, scorer, lm_start):  # type: ignore[no-untyped-def]
     entry.offset = root.offset
     entry.node, entry.parent, entry.token = 0, NONE, NONE
     search.sizes[NODES] = search.sizes[ENTRIES] = 1
-    search.sizes[CURRENT] = search.sizes[LINKED] = search.sizes[STALE] = 0
+    search.sizes[CURRENT] = search.sizes[LINKED] = search.sizes[STALE] = search.sizes[NEW] = 0
     search.log_scale[0] = 0.0
     for label in range(len(search.taken)):
         search.taken[label] = NONE
@@ -56,7 +56,12 @@ def begin(search, scorer, lm_start):  # type: ignore[no-untyped-def]
 
 @compiled_loop
 def advance(search, scorer, pruning, blank, log_probs):  # type: ignore[no-untyped-def]
-    """Go on by all frames of `log_probs` (T, V)."""
+    """Go on by all frames of `log_probs` (T, V); gives how many that were.
+
+    Where the language model is asked between frames, this ends after a frame with new prefixes,
+    which are `search.fresh`; they need their `lm_state` and its row before it goes on.
+    """
+    stepwise = scorer.weights.unit == STEPWISE
     for t in range(len(log_probs)):
         beam = search.beams[search.sizes[CURRENT]]
         frame = log_probs[t]
@@ -73,7 +78,10 @@ def advance(search, scorer, pruning, blank, log_probs):  # type: ignore[no-untyp
         kept = select(search, pruning, floor)
         if pruning.recombine and kept == pruning.beam_size:
             kept = recombine(search, beam, kept)
-        _settle(search, beam, kept)
+        _settle(search, beam, kept, stepwise)
+        if search.sizes[NEW]:
+            return t + 1
+    return len(log_probs)
 
 
 @compiled_inline
@@ -226,7 +234,7 @@ def _extend_all(search, scorer, pruning, beam, frame, count):  # type: ignore[no
                 total = np.log(mass) if mass > 0.0 else -np.inf
             total += frame[token]
             allowed, scored, offset, place, lm_state, hot_state = extend(
-                scorer, search.prior, nodes, entry.node, token
+                scorer, search.memo, nodes, entry.node, token
             )
             if allowed and total > -np.inf and total + offset >= floor:
                 candidate = search.candidates[filled]
@@ -262,7 +270,7 @@ def _prob(search, frame, label):  # type: ignore[no-untyped-def]
 
 
 @compiled_inline
-def _settle(search, beam, kept):  # type: ignore[no-untyped-def]
+def _settle(search, beam, kept, stepwise):  # type: ignore[no-untyped-def]
     """Make the first `kept` candidates the beam."""
     nodes, candidates = search.nodes, search.candidates
     following = search.beams[1 - search.sizes[CURRENT]]
@@ -279,7 +287,12 @@ def _settle(search, beam, kept):  # type: ignore[no-untyped-def]
         candidate = candidates[at]
         node = beam[candidate.slot].node
         if candidate.token != NONE:
+            row = nodes[node].lm_state
             node = node_of(search, node, candidate)
+            if stepwise:
+                fresh = search.fresh[search.sizes[NEW]]
+                fresh.node, fresh.row, fresh.token = node, row, candidate.token
+                search.sizes[NEW] += 1
         entry = following[at]
         entry.blank = candidate.blank * scale
         entry.label = candidate.label * scale
@@ -289,6 +302,10 @@ def _settle(search, beam, kept):  # type: ignore[no-untyped-def]
         entry.parent = nodes[node].parent
         entry.token = nodes[node].token
         nodes[node].slot = at
+    if stepwise:
+        for slot in range(search.sizes[ENTRIES]):
+            if nodes[beam[slot].node].slot == NONE:
+                nodes[beam[slot].node].lm_state = NONE
     search.sizes[ENTRIES] = kept
     search.sizes[CURRENT] = 1 - search.sizes[CURRENT]
     search.sizes[LINKED] = 0

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.prefix_score import NODE, NONE, Prior
+from asr.decoding.prefix_score import NODE, NONE, Memo
 from asr.decoding.records import empty_records
 
 NUM_BUCKETS = 256  # of scores, for the selection
-NODES, ENTRIES, PROPOSED, CURRENT, WORST, COUNTED, LINKED, STALE = range(8)  # of Search.sizes
+NODES, ENTRIES, PROPOSED, CURRENT, WORST, COUNTED, LINKED, STALE, NEW = range(9)  # of Search.sizes
 TOP, WIDTH, BEST = range(3)  # of Search.range
 
 # A prefix of the beam: `blank` and `label`, the masses of its paths that end in a blank and in its
@@ -33,6 +33,10 @@ CANDIDATE = np.dtype(
     ],
     align=True,
 )
+
+# A prefix that a frame has brought into the beam, for a language model that is asked between
+# frames: its node, the row of the prefix without its last label, and that label.
+FRESH = np.dtype([(name, np.int32) for name in ("node", "row", "token")])
 
 
 class Pruning(NamedTuple):
@@ -68,10 +72,12 @@ class Search(NamedTuple):
         buckets: (NUM_BUCKETS,) how many candidates have scores of each range.
         scores: (most candidates,) scratch.
         futures: (at least twice the beam size, a power of two) scratch, a hash table.
-        prior: see there.
-        sizes: (8,) nodes, prefixes in the beam, candidates, which of the beams; the last bucket
+        fresh: (beam size,) of FRESH.
+        memo: see there.
+        sizes: (9,) nodes, prefixes in the beam, candidates, which of the beams; the last bucket
             that the beam may have room for, and the candidates up to it (-1: there is room for all
-            there can be); whether `up`, `head` and `next` are right, and whether `total` is not.
+            there can be); whether `up`, `head` and `next` are right, and whether `total` is not;
+            how many are `fresh`.
         range: (3,) of the scores: the top and the width of the buckets, and the best so far.
         log_scale: (1,) what the masses were divided by.
     """
@@ -85,7 +91,8 @@ class Search(NamedTuple):
     buckets: NDArray[np.int64]
     scores: NDArray[np.float64]
     futures: NDArray[np.int32]
-    prior: Prior
+    fresh: NDArray[Any]
+    memo: Memo
     sizes: NDArray[np.int64]
     range: NDArray[np.float64]
     log_scale: NDArray[np.float64]
@@ -95,7 +102,12 @@ PRIOR_BYTES = 64 * 1024 * 1024  # of the table of priors, where they are used
 
 
 def allocate(
-    num_frames: int, beam_size: int, num_labels: int, *, prior_shape: tuple[int, int]
+    num_frames: int,
+    beam_size: int,
+    num_labels: int,
+    *,
+    prior_shape: tuple[int, int] = (0, 0),
+    lm_words: int = 0,
 ) -> Search:
     """Memory for utterances of up to `num_frames` frames.
 
@@ -103,8 +115,8 @@ def allocate(
         num_frames: at least the longest utterance.
         beam_size: of the search.
         num_labels: V.
-        prior_shape: states of the language model and nodes of the trie for `fusion="prior"`;
-            (0, …) for other kinds.
+        prior_shape: states of the language model and nodes of the trie for `fusion="prior"`.
+        lm_words: of a language model that is asked between frames.
     """
     most_candidates = beam_size * (num_labels + 1)
     return Search(
@@ -116,19 +128,21 @@ def allocate(
         taken=np.empty(num_labels, np.int64),
         buckets=np.empty(NUM_BUCKETS, np.int64),
         scores=np.empty(most_candidates),
-        futures=np.empty(2 << beam_size.bit_length(), np.int32),
-        prior=_prior(*prior_shape),
-        sizes=np.zeros(8, np.int64),
+        futures=np.empty(2 << int(beam_size).bit_length(), np.int32),
+        fresh=np.empty(beam_size, FRESH),
+        memo=_memo(*prior_shape, (beam_size if lm_words else 0, lm_words)),
+        sizes=np.zeros(9, np.int64),
         range=np.zeros(3),
         log_scale=np.zeros(1),
     )
 
 
-def _prior(num_states: int, num_nodes: int) -> Prior:
+def _memo(num_states: int, num_nodes: int, label_rows: tuple[int, int]) -> Memo:
     rows = min(num_states, max(16, PRIOR_BYTES // (8 * max(1, num_nodes))))
-    return Prior(
+    return Memo(
         row_of=np.full(num_states, NONE, np.int32),
         state_of=np.full(rows, NONE, np.int32),
-        table=np.empty((rows, num_nodes if rows else 0)),
+        prior_sums=np.empty((rows, num_nodes if rows else 0)),
         used=np.zeros(1, np.int64),
+        label_rows=np.empty(label_rows, np.float32),
     )

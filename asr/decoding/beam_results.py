@@ -9,7 +9,7 @@ from asr.compiled import compiled, compiled_loop
 from asr.decoding.alignment import MAX_CELLS, token_frames
 from asr.decoding.beam_kernel import advance, begin, rank
 from asr.decoding.beam_memory import CURRENT, ENTRIES, Search
-from asr.decoding.prefix_score import NO_LM, NONE, TOKEN, Scorer, finish
+from asr.decoding.prefix_score import NO_LM, NONE, STEPWISE, TOKEN, Scorer, finish
 from asr.decoding.trie import ROOT, child_of
 from asr.lm.ngram import score_word
 
@@ -119,7 +119,7 @@ def _finished(search, scorer, beam, size):  # type: ignore[no-untyped-def]
     total = np.full(size, -np.inf)
     acoustic = np.full(size, -np.inf)
     for slot in range(size):
-        added = finish(scorer, search.prior, search.nodes, beam[slot].node)
+        added = finish(scorer, search.memo, search.nodes, beam[slot].node)
         if not np.isnan(added):
             acoustic[slot] = beam[slot].total + search.log_scale[0]
             total[slot] = acoustic[slot] + added
@@ -147,10 +147,13 @@ def _read(nodes, node, tokens):  # type: ignore[no-untyped-def]
 
 @compiled_loop
 def lm_log_prob(scorer, start, tokens):  # type: ignore[no-untyped-def]
-    """What the language model says of whole labels, words and end, without any weight."""
+    """What the language model says of whole labels, words and end, without any weight; 0: nothing.
+
+    One that is asked between frames is asked again, for the hypotheses alone (`stepwise`).
+    """
     labels, weights = scorer.labels, scorer.weights
     total, state, place = 0.0, np.int64(start), ROOT
-    if weights.unit == NO_LM:
+    if weights.unit in (NO_LM, STEPWISE):
         return total
     for token in tokens:
         if weights.unit == TOKEN:
@@ -188,10 +191,10 @@ def _longest_whole(search, scorer):  # type: ignore[no-untyped-def]
         if score > top:
             top, best = score, slot
     node = beam[best].node
-    added = finish(scorer, search.prior, nodes, node)
+    added = finish(scorer, search.memo, nodes, node)
     while np.isnan(added):
         node = nodes[node].parent
-        added = finish(scorer, search.prior, nodes, node)
+        added = finish(scorer, search.memo, nodes, node)
     return node, added
 
 

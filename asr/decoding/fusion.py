@@ -17,10 +17,11 @@ from asr.decoding.hotwords import (
 )
 from asr.decoding.labels import Labels, decomposed
 from asr.decoding.lexicon import check_spellable, unspellable
-from asr.decoding.prefix_score import NO_LM, TOKEN, WORD, Scorer, Weights
+from asr.decoding.prefix_score import NO_LM, STEPWISE, TOKEN, WORD, Scorer, Weights
 from asr.decoding.trie import Trie, best_below, build_trie, with_look
-from asr.errors import DataError
+from asr.errors import DataError, shown
 from asr.lm.ngram import Automaton, NgramModel
+from asr.lm.protocol import StepwiseModel
 
 SPACE_WORD = "<space>"  # how language models of characters write the space between words
 SPECIAL = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})
@@ -89,7 +90,7 @@ class Knowledge:
         unit: what the words of the language model are.
     """
 
-    lm: NgramModel | None
+    lm: NgramModel | StepwiseModel | None
     labels: Labels
     words: Sequence[str]
     trie: Trie
@@ -103,7 +104,7 @@ class Knowledge:
 
 def gather(
     labels: Labels,
-    lm: NgramModel | None,
+    lm: NgramModel | StepwiseModel | None,
     lexicon: Sequence[str] | None,
     hotwords: Sequence[HotWord],
     unit: Literal["word", "token"],
@@ -113,7 +114,12 @@ def gather(
     Raises:
         DataError: no words in the lexicon; words of it, or hot words, that the labels cannot
             spell; a language model none of whose words they can, or that knows none of the lexicon.
+        ValueError: a neural language model with unit "word".
     """
+    if lm is not None and not isinstance(lm, NgramModel) and unit == "word":
+        raise ValueError(
+            f"{shown(lm.source)}: is a model of labels: its unit is 'token', not 'word'"
+        )
     hot_words = hot_vocabulary(hotwords)
     if lexicon is not None:
         if not lexicon:
@@ -124,7 +130,7 @@ def gather(
     hot_ids = {word: index + 1 for index, word in enumerate(hot_words)}
     word_hot = np.array([hot_ids.get(word, NO_HOT_WORD) for word in words], dtype=np.int32)
     word_lm = np.zeros(len(words), np.int32)
-    if lm is not None and unit == "word":
+    if isinstance(lm, NgramModel) and unit == "word":
         word_lm = _lm_words(lm, words)
         if lexicon is not None and (word_lm == lm.unk).all():
             raise DataError(
@@ -160,7 +166,7 @@ def weigh(knowledge: Knowledge, fusion: Fusion) -> Scorer:
     return Scorer(
         labels=knowledge.labels.arrays,
         trie=with_look(knowledge.trie, look),
-        lm=lm.automaton if lm is not None else hot_automaton([], []),
+        lm=lm.automaton if isinstance(lm, NgramModel) else hot_automaton([], []),
         hot=knowledge.hot,
         word_lm=knowledge.word_lm,
         word_cost=_frozen(word_cost),
@@ -172,7 +178,7 @@ def weigh(knowledge: Knowledge, fusion: Fusion) -> Scorer:
 
 def _vocabulary(
     labels: Labels,
-    lm: NgramModel | None,
+    lm: NgramModel | StepwiseModel | None,
     lexicon: Sequence[str] | None,
     hot_words: Sequence[str],
     unit: Literal["word", "token"],
@@ -218,14 +224,15 @@ def _costs(knowledge: Knowledge, fusion: Fusion) -> tuple[NDArray[np.float64], f
 def _weights(knowledge: Knowledge, fusion: Fusion, unknown_cost: float) -> Weights:
     """The numbers of a fusion; those about the best of all words are not known yet."""
     lm = knowledge.lm
-    unit = NO_LM if lm is None else WORD if fusion.unit == "word" else TOKEN
+    tokens = TOKEN if isinstance(lm, NgramModel) else STEPWISE
+    unit = NO_LM if lm is None else WORD if fusion.unit == "word" else tokens
     return Weights(
         lm_weight=float(fusion.lm_weight),
         unknown_cost=float(unknown_cost),
         unknown_look=0.0,
         best_cost=0.0,
-        word_bonus=0.0 if unit == TOKEN else float(fusion.word_bonus),
-        token_bonus=float(fusion.word_bonus) if unit == TOKEN else 0.0,
+        word_bonus=0.0 if unit == tokens else float(fusion.word_bonus),
+        token_bonus=float(fusion.word_bonus) if unit == tokens else 0.0,
         unknown_lm=lm.unk if lm is not None else 0,
         eos=lm.eos if lm is not None else 0,
         unit=unit,
@@ -243,7 +250,7 @@ def _look(
     hot_bonuses = knowledge.hot.arc_log_probs
     values = word_cost + hot_bonuses[knowledge.word_hot]
     unknown = weights.unknown_cost
-    if knowledge.lm is not None and weights.unit == WORD:
+    if isinstance(knowledge.lm, NgramModel) and weights.unit == WORD:
         automaton = knowledge.lm.automaton
         alone = automaton.arc_log_probs[: automaton.arc_begin[1]].astype(np.float64)
         values = values + weights.lm_weight * alone[knowledge.word_lm]
@@ -257,7 +264,7 @@ def _look(
 
 
 def _token_words(
-    labels: Labels, lm: NgramModel | None, unit: Literal["word", "token"]
+    labels: Labels, lm: NgramModel | StepwiseModel | None, unit: Literal["word", "token"]
 ) -> NDArray[np.int32]:
     """Each label for a language model of labels.
 

@@ -8,6 +8,9 @@ language model arrives before the word ends; when the word ends, its own score t
 counts it as the logarithm of the share that the words below it have of all words after this
 history, each with its probability to the power of the weight. The shares of one history are a row
 of a table, worked out when a prefix first needs it.
+
+A language model that is no automaton (a network) is asked between frames, for all new prefixes at
+once; its answers are rows of another table.
 """
 
 from typing import NamedTuple
@@ -21,7 +24,7 @@ from asr.decoding.trie import ROOT, Trie, child_of
 from asr.lm.ngram import Automaton, score_word
 
 NONE = -1
-NO_LM, WORD, TOKEN = 0, 1, 2  # what the words of the language model are
+NO_LM, WORD, TOKEN, STEPWISE = 0, 1, 2, 3  # what the words of the language model are
 
 
 class Weights(NamedTuple):
@@ -35,9 +38,9 @@ class Weights(NamedTuple):
         word_bonus: the part of `word_cost` that every word has.
         token_bonus: what each token adds where the language model's words are tokens.
         unknown_lm, eos: words of the language model.
-        unit: NO_LM, WORD or TOKEN.
+        unit: NO_LM, WORD or TOKEN; STEPWISE: tokens, whose log-probabilities are `Memo.label_rows`.
         closed: only the words of the tree are allowed.
-        prior: whether unfinished words count by the shares of `Prior`.
+        prior: whether unfinished words count by shares of `Memo.prior_sums`.
         hot: whether there are hot words.
         pieces: whether some labels begin a word and spell it as well, so that one that only begins
             a word may be the first label, not only what stands after a word.
@@ -83,20 +86,25 @@ class Scorer(NamedTuple):
     weights: Weights
 
 
-class Prior(NamedTuple):
-    """Logarithms of sums of weighted word probabilities below each node of the trie.
+class Memo(NamedTuple):
+    """What a search keeps of what the language model said.
+
+    `prior_sums` has logarithms of sums of weighted word probabilities below each node of the trie.
 
     Attributes:
-        row_of: (states of the language model,) the row of a state, or -1.
+        row_of: (states of the language model,) the row of a state in `prior_sums`, or -1.
         state_of: (rows,) the state of a row, or -1.
-        table: (rows, nodes of the trie).
+        prior_sums: (rows, nodes of the trie).
         used: (1,) rows that were filled so far; the oldest is filled anew when all are.
+        label_rows: (beam size, words of the language model) log-probabilities of every word after
+            a prefix of the beam, whose `lm_state` is the row; only for STEPWISE.
     """
 
     row_of: NDArray[np.int32]
     state_of: NDArray[np.int32]
-    table: NDArray[np.float64]
+    prior_sums: NDArray[np.float64]
     used: NDArray[np.int64]
+    label_rows: NDArray[np.float32]
 
 
 # A prefix that ever was in the beam; prefix 0 is the empty one. One cache line.
@@ -120,7 +128,7 @@ NODE = np.dtype(
 
 
 @compiled_inline
-def close_word(scorer, prior, nodes, node):  # type: ignore[no-untyped-def]
+def close_word(scorer, memo, nodes, node):  # type: ignore[no-untyped-def]
     """Fill `nodes.ended…[node]`, once; False when the word must not end here."""
     weights = scorer.weights
     place = nodes[node].place
@@ -136,7 +144,7 @@ def close_word(scorer, prior, nodes, node):  # type: ignore[no-untyped-def]
         log_prob, after = score_word(scorer.lm, state, known)
         total += weights.lm_weight * log_prob
         if weights.prior:
-            total -= prior.table[prior_row(scorer, prior, state), ROOT]
+            total -= memo.prior_sums[prior_row(scorer, memo, state), ROOT]
         state = after
     nodes[node].ended_hot = nodes[node].hot_state
     if weights.hot:
@@ -150,7 +158,7 @@ def close_word(scorer, prior, nodes, node):  # type: ignore[no-untyped-def]
 
 
 @compiled_inline
-def extend(scorer, prior, nodes, node, token):  # type: ignore[no-untyped-def]
+def extend(scorer, memo, nodes, node, token):  # type: ignore[no-untyped-def]
     """A prefix with one more label: whether it may be, scored, offset, place, LM and hot state."""
     weights = scorer.weights
     labels = scorer.labels
@@ -159,15 +167,16 @@ def extend(scorer, prior, nodes, node, token):  # type: ignore[no-untyped-def]
     begin, end = labels.text_begin[token], labels.text_begin[token + 1]
     if labels.starts_word[token]:
         if place != ROOT:
-            if not close_word(scorer, prior, nodes, node):
+            if not close_word(scorer, memo, nodes, node):
                 return False, 0.0, 0.0, 0, 0, 0
-            scored = nodes[node].ended
-            lm_state, hot_state = nodes[node].ended_lm, nodes[node].ended_hot
+            scored, hot_state = nodes[node].ended, nodes[node].ended_hot
+            if weights.unit == WORD:
+                lm_state = nodes[node].ended_lm
         elif weights.closed and begin == end and not (weights.pieces and node == 0):
             return False, 0.0, 0.0, 0, 0, 0
         place = ROOT
-    if weights.unit == TOKEN:
-        log_prob, lm_state = score_word(scorer.lm, lm_state, scorer.token_lm[token])
+    if weights.unit in (TOKEN, STEPWISE):
+        log_prob, lm_state = _token_log_prob(scorer, memo, lm_state, scorer.token_lm[token])
         scored += weights.lm_weight * log_prob + weights.token_bonus
     for at in range(begin, end):
         if place == NONE:
@@ -175,8 +184,16 @@ def extend(scorer, prior, nodes, node, token):  # type: ignore[no-untyped-def]
         place = child_of(scorer.trie, place, labels.text[at])
     if place == NONE and weights.closed:
         return False, 0.0, 0.0, 0, 0, 0
-    offset = scored + _look(scorer, prior, lm_state, place)
+    offset = scored + _look(scorer, memo, lm_state, place)
     return True, scored, offset, place, lm_state, hot_state
+
+
+@compiled_inline
+def _token_log_prob(scorer, memo, lm_state, word):  # type: ignore[no-untyped-def]
+    """What the language model says of a label, and its state after it, or -1: it must be asked."""
+    if scorer.weights.unit == STEPWISE:
+        return float(memo.label_rows[lm_state, word]), np.int64(NONE)
+    return score_word(scorer.lm, lm_state, word)
 
 
 @compiled_inline
@@ -189,16 +206,20 @@ def most_beyond(scorer, nodes, node):  # type: ignore[no-untyped-def]
 
 
 @compiled_loop
-def finish(scorer, prior, nodes, node):  # type: ignore[no-untyped-def]
+def finish(scorer, memo, nodes, node):  # type: ignore[no-untyped-def]
     """What is added to a prefix if the utterance ends here; NaN when it must not."""
     weights = scorer.weights
     total, state, hot_state = nodes[node].scored, nodes[node].lm_state, nodes[node].hot_state
     if nodes[node].place != ROOT:
-        if not close_word(scorer, prior, nodes, node):
+        if not close_word(scorer, memo, nodes, node):
             return np.nan
-        total, state = nodes[node].ended, nodes[node].ended_lm
-        hot_state = nodes[node].ended_hot
-    if weights.unit != NO_LM:
+        total, hot_state = nodes[node].ended, nodes[node].ended_hot
+        if weights.unit == WORD:
+            state = nodes[node].ended_lm
+    if weights.unit == STEPWISE:
+        if state != NONE:  # a prefix outside the beam has no row any more
+            total += weights.lm_weight * float(memo.label_rows[state, weights.eos])
+    elif weights.unit != NO_LM:
         log_prob, _ = score_word(scorer.lm, state, weights.eos)
         total += weights.lm_weight * log_prob
     if weights.hot:  # what an unfinished phrase was given is taken back
@@ -208,31 +229,31 @@ def finish(scorer, prior, nodes, node):  # type: ignore[no-untyped-def]
 
 
 @compiled_inline
-def _look(scorer, prior, lm_state, place):  # type: ignore[no-untyped-def]
+def _look(scorer, memo, lm_state, place):  # type: ignore[no-untyped-def]
     """What an unfinished word at `place` counts as."""
     if place == NONE:
         return scorer.weights.unknown_look
     if scorer.weights.prior:
         if place == ROOT:
             return 0.0
-        row = prior_row(scorer, prior, lm_state)
-        return prior.table[row, place] - prior.table[row, ROOT]
+        row = prior_row(scorer, memo, lm_state)
+        return memo.prior_sums[row, place] - memo.prior_sums[row, ROOT]
     return scorer.trie[place].look
 
 
 @compiled_loop
-def prior_row(scorer, prior, state):  # type: ignore[no-untyped-def]
-    """The row of `prior.table` for a state of the language model, filled if need be."""
-    row = prior.row_of[state]
+def prior_row(scorer, memo, state):  # type: ignore[no-untyped-def]
+    """The row of `memo.prior_sums` for a state of the language model, filled if need be."""
+    row = memo.row_of[state]
     if row != NONE:
         return row
-    row = prior.used[0] % len(prior.state_of)
-    prior.used[0] += 1
-    if prior.state_of[row] != NONE:
-        prior.row_of[prior.state_of[row]] = NONE
-    prior.state_of[row] = state
-    prior.row_of[state] = row
-    _fill(scorer, prior.table[row], state)
+    row = memo.used[0] % len(memo.state_of)
+    memo.used[0] += 1
+    if memo.state_of[row] != NONE:
+        memo.row_of[memo.state_of[row]] = NONE
+    memo.state_of[row] = state
+    memo.row_of[state] = row
+    _fill(scorer, memo.prior_sums[row], state)
     return row
 
 

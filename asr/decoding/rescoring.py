@@ -11,8 +11,9 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from asr.data.text import normalize_text, words
 from asr.decoding.nbest import (
@@ -26,7 +27,7 @@ from asr.decoding.nbest import (
     score_names,
 )
 from asr.errors import ConfigError, DataError, shown
-from asr.lm.tokens import SPACE
+from asr.lm.tokens import SPACE, SPECIAL, UNKNOWN
 from asr.scoring.alignment import count_edits
 
 MIN_KNOWN = 0.1  # share of running words that a language model must know
@@ -45,9 +46,26 @@ class SentenceModel(Protocol):
         """The natural log-probability of each word of a sentence, and of its end."""
 
 
+@runtime_checkable
+class TextModel(Protocol):
+    """A neural language model, which has tokens of its own and scores many texts at once."""
+
+    @property
+    def source(self) -> Path: ...  # noqa: D102
+
+    def __contains__(self, word: str) -> bool:
+        """Whether the model knows `word`."""
+
+    def split(self, text: str) -> list[str]:
+        """The tokens of a text, `<unk>` for what it lacks."""
+
+    def score_texts(self, texts: Sequence[str]) -> list[float]:
+        """The natural log-probability of each text with its end."""
+
+
 def with_lm(
     lists: Sequence[NbestList],
-    model: SentenceModel,
+    model: SentenceModel | TextModel,
     *,
     name: str = "lm",
     unit: Literal["word", "character"] = "word",
@@ -58,22 +76,32 @@ def with_lm(
         lists: with any scores.
         model: an unknown word counts as its `<unk>` says.
         name: of the new score.
-        unit: what the words of the model are; characters are scored with `<space>` between words.
+        unit: what the words of an n-gram model are; characters are scored with `<space>` between
+            words. A neural model knows its own.
 
     Raises:
         DataError: the model knows hardly any word of the texts.
         ConfigError: a name that is taken or cannot be one.
     """
     _check_new(lists, [name])
-    sentences = {candidate.text: () for one in lists for candidate in one.candidates}
-    counts = Counter(token for text in sentences for token in _tokens(text, unit))
-    known = sum(count for token, count in counts.items() if token in model)
+    texts = list(dict.fromkeys(candidate.text for one in lists for candidate in one.candidates))
+    if isinstance(model, TextModel):
+        split, advice = model.split, "another case, or of another language?"
+    else:
+        split = partial(_tokens, unit=unit)
+        advice = "another case, or are its words others (--lm-unit word or character)?"
+    counts = Counter(token for text in texts for token in split(text))
+    known = sum(n for token, n in counts.items() if token in model and token != SPECIAL[UNKNOWN])
     if known < MIN_KNOWN * counts.total():
+        kind = "token" if isinstance(model, TextModel) else unit
         raise DataError(
-            f"{shown(model.source)}: knows {known} of {counts.total()} {unit}s of the n-best "
-            "lists; is it of another case, or are its words others (--lm-unit word or character)?"
+            f"{shown(model.source)}: knows {known} of {counts.total()} {kind}s of the n-best "
+            f"lists; is it of {advice}"
         )
-    scores = {text: sum(model.score_sentence(_tokens(text, unit))) for text in sentences}
+    if isinstance(model, TextModel):
+        scores = dict(zip(texts, model.score_texts(texts), strict=True))
+    else:
+        scores = {text: sum(model.score_sentence(split(text))) for text in texts}
     return [
         _extended(one, [{name: scores[candidate.text]} for candidate in one.candidates])
         for one in lists

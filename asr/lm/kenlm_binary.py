@@ -64,6 +64,10 @@ class KenlmModel:
         """The SHA-256 of the file, in hexadecimal."""
         return file_hash(self.source)
 
+    def open(self) -> "KenlmModel":
+        """The model itself, for one thread at a time."""
+        return self
+
     def start(self) -> int:
         """The state at the beginning of a sentence: after `<s>`."""
         return self._start
@@ -94,6 +98,9 @@ class KenlmModel:
             log10_prob = self._model.BaseScore(self._states[state], self._names[word], new)
             log_probs[k], after[k] = log10_prob * LN10, self._number(new)
         return log_probs, after
+
+    def keep(self, states: ArrayLike) -> None:
+        """Nothing: histories that end alike share a state, and others may hold states as well."""
 
     def score_sentence(
         self, words: Sequence[str], *, bos: bool = True, eos: bool = True

@@ -1,6 +1,7 @@
 """A language model from its file, whatever kind of file it is."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr.errors import DataError, ModelError, shown
 from asr.lm.arpa import read_arpa
@@ -8,24 +9,33 @@ from asr.lm.cache import keep, load_cached
 from asr.lm.kenlm_binary import MAGIC, KenlmModel, open_kenlm
 from asr.lm.ngram import NgramModel
 
+if TYPE_CHECKING:
+    from asr.lm.neural_model import NeuralModel
 
-def load_lm(path: Path, *, verify: bool = False) -> NgramModel | KenlmModel:
-    """The model in an ARPA file, plain or gzip, or in a KenLM binary; the content tells which.
 
-    What was read from an ARPA file is kept in the user's cache, see `asr.lm.cache`.
+def load_lm(path: Path, *, verify: bool = False) -> "NgramModel | KenlmModel | NeuralModel":
+    """The model in an ARPA file, plain or gzip, a KenLM binary, or the folder of a neural one.
+
+    Of what kind a file is shows in its content. What was read from an ARPA file is kept in the
+    user's cache, see `asr.lm.cache`. A neural model is always verified.
 
     Args:
-        path: the file.
+        path: the file or folder.
         verify: trust the cache only if the SHA-256 of the file is that of when it was read.
 
     Raises:
         DataError: not a model, or a broken one; or it changed while it was read.
-        ModelError: a KenLM binary that cannot be used.
+        ModelError: a KenLM binary that cannot be used; a folder that is no neural language model,
+            or a damaged one.
         ResourceError: the model does not fit into memory.
     """
     before = _version(path)
     if before is None:
         return read_arpa(path)  # which says what is wrong
+    if path.is_dir():
+        from asr.lm.neural_bundle import read_neural_bundle  # and torch with it
+
+        return read_neural_bundle(path)
     if _is_kenlm(path):
         return open_kenlm(path)
     model = load_cached(path, verify=verify)
@@ -37,7 +47,7 @@ def load_lm(path: Path, *, verify: bool = False) -> NgramModel | KenlmModel:
     return model
 
 
-def listed_words(model: NgramModel | KenlmModel) -> tuple[str, ...]:
+def listed_words(model: "NgramModel | KenlmModel | NeuralModel") -> tuple[str, ...]:
     """The words of a model, for a search through a lexicon of them.
 
     Raises:

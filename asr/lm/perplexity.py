@@ -49,12 +49,12 @@ class Perplexity:
         known = self.words - self.unknown_words + self.sentences
         return _perplexity(self.known_log_prob, known)
 
-    def lines(self) -> list[str]:
-        """A summary, for people."""
+    def lines(self, noun: str = "words") -> list[str]:
+        """A summary, for people; `noun`: what the words are."""
         return [
-            f"{self.sentences:,} sentences, {self.words:,} words, "
+            f"{self.sentences:,} sentences, {self.words:,} {noun}, "
             f"{self.unknown_words:,} unknown ({self.oov_rate:.2%})",
-            f"perplexity {self.perplexity:.2f}, without unknown words {self.known_perplexity:.2f}",
+            f"perplexity {self.perplexity:.2f}, without unknown {noun} {self.known_perplexity:.2f}",
             f"log-probability {self.log_prob:.2f} nats",
         ]
 
@@ -77,7 +77,7 @@ def perplexity(model: LanguageModel, sentences: Iterable[Sequence[str]]) -> Perp
     remaining = iter(sentences)
     while batch := list(islice(remaining, BATCH)):
         words, lengths = _encoded(model, batch)
-        scores, unknown = _scores(model, words, lengths), words == model.unk
+        scores, unknown = word_log_probs(model, words, lengths), words == model.unk
         num_sentences += len(batch)
         num_words += len(words) - len(batch)
         num_unknown += int(unknown.sum())
@@ -106,7 +106,7 @@ def _encoded(
     return words, lengths
 
 
-def _scores(
+def word_log_probs(
     model: LanguageModel, words: NDArray[np.int32], lengths: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """The log-probability of each of `words`; position by position, in all sentences at once."""
@@ -119,6 +119,7 @@ def _scores(
         active = int(np.searchsorted(-shrinking, -position))
         places = begins[:active] + position
         scores[places], states = model.score(states[:active], words[places])
+        model.keep(states)
     return scores
 
 

@@ -1,6 +1,7 @@
 """What a search or a measurement needs to know of a language model."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ class LanguageModel(Protocol):
     Word ids and states mean something to the model that gave them only.
 
     Attributes:
-        order: the longest n-gram; a word depends on `order - 1` words before it.
+        order: the longest n-gram; a word depends on `order - 1` words before it. None: on all.
         words: what each word id stands for; none when the model cannot list its words.
         unk: the id of every word that the model does not know.
         bos: the id of `<s>`, before the first word.
@@ -23,7 +24,7 @@ class LanguageModel(Protocol):
     """
 
     @property
-    def order(self) -> int: ...  # noqa: D102
+    def order(self) -> int | None: ...  # noqa: D102
     @property
     def words(self) -> tuple[str, ...] | None: ...  # noqa: D102
     @property
@@ -54,3 +55,48 @@ class LanguageModel(Protocol):
         Raises:
             ValueError: other shapes, or a state or word that the model never gave.
         """
+
+    def keep(self, states: ArrayLike) -> None:
+        """Forget all states but these (K,) and the start, so that memory stays bounded.
+
+        What is kept keeps its integer. A model whose states take no memory does nothing.
+        """
+
+
+class Histories(LanguageModel, Protocol):
+    """A language model that answers for all words at once; for one user in one thread."""
+
+    def log_probs(self, states: ArrayLike) -> NDArray[np.float32]:
+        """The log-probabilities (K, words) of every word after each state (K,)."""
+
+    def advance(self, states: ArrayLike, words: ArrayLike) -> NDArray[np.int32]:
+        """The states (K,) after a word (K,) has followed each state (K,)."""
+
+
+class StepwiseModel(Protocol):
+    """A language model whose histories somebody follows: a network.
+
+    Attributes:
+        words: what each word id stands for.
+        unk: the id of every word that the model does not know.
+        eos: the id of the end of a sentence.
+        source: where it was read from.
+    """
+
+    @property
+    def words(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def unk(self) -> int: ...  # noqa: D102
+    @property
+    def eos(self) -> int: ...  # noqa: D102
+    @property
+    def source(self) -> Path: ...  # noqa: D102
+
+    def word_ids(self, words: Sequence[str]) -> NDArray[np.int32]:
+        """The ids (n,) of words; `unk` for the unknown."""
+
+    def sha256(self) -> str:
+        """A hash of the model, in hexadecimal."""
+
+    def open(self) -> Histories:
+        """Histories of one user; the model itself never changes."""

@@ -48,12 +48,19 @@ class TokenStream:
     ids: NDArray[np.int32]
 
 
-class _Block(NamedTuple):
-    """Some lines of a text, each with its end; in messages they are `place` with their number."""
+class TextBlock(NamedTuple):
+    """Some lines of a text, each with its end; in messages they are `place` with their number.
+
+    White space and what is invisible are as in the file where a line is plain ASCII.
+    """
 
     text: str
     place: str
     first: int
+
+    def lines(self) -> list[str]:
+        """The lines without their ends."""
+        return self.text.removesuffix("\n").split("\n")
 
 
 def read_tokens(texts: Iterable[str | Path], unit: Unit) -> TokenStream:
@@ -78,8 +85,8 @@ def read_tokens(texts: Iterable[str | Path], unit: Unit) -> TokenStream:
         ids[token]
     parts = [np.empty(0, dtype=np.int32)]
     num_tokens = 0
-    for block in _blocks(texts):
-        _check(block)
+    for block in text_blocks(texts):
+        check_marks(block)
         tokens = split(block.text)
         parts.append(np.fromiter(map(ids.__getitem__, tokens), np.int32, len(tokens)))
         if (num_tokens := num_tokens + len(tokens)) > MAX_TOKENS:
@@ -95,8 +102,8 @@ def split_sentences(texts: Iterable[Path], unit: Unit) -> Iterator[list[str]]:
     Raises:
         DataError: a file that cannot be read or is not UTF-8 text.
     """
-    for block in _blocks(texts):
-        for line in block.text.removesuffix("\n").split("\n"):
+    for block in text_blocks(texts):
+        for line in block.lines():
             if unit == "word":
                 yield words(line)
             else:
@@ -119,8 +126,12 @@ def _characters(text: str) -> str:
     return _MARK_BEGIN + f"{_MARK_END}{_MARK_BEGIN}".join(lines) + _MARK_END
 
 
-def _check(block: _Block) -> None:
-    """Refuse what would be no word in a model."""
+def check_marks(block: TextBlock) -> None:
+    """Return when there is nothing in a block that would be no word in a model.
+
+    Raises:
+        DataError: one of the special words, or a zero byte.
+    """
     if not any(mark in block.text for mark in (*SPECIAL, "\0")):
         return
     for number, line in enumerate(block.text.split("\n"), start=block.first):
@@ -144,7 +155,12 @@ def _check_words(names: list[str]) -> None:
         )
 
 
-def _blocks(texts: Iterable[str | Path]) -> Iterator[_Block]:
+def text_blocks(texts: Iterable[str | Path]) -> Iterator[TextBlock]:
+    """The lines of texts as `read_tokens` takes them, many at a time.
+
+    Raises:
+        DataError: a file that cannot be read or is not UTF-8 text.
+    """
     done = 0
     for are_files, group in groupby(texts, key=lambda text: isinstance(text, Path)):
         if are_files:
@@ -156,7 +172,7 @@ def _blocks(texts: Iterable[str | Path]) -> Iterator[_Block]:
                 done = block.first + block.text.count("\n") - 1
 
 
-def _file_blocks(path: Path) -> Iterator[_Block]:
+def _file_blocks(path: Path) -> Iterator[TextBlock]:
     if path.suffix == ".jsonl":
         sentences = [utterance.text for utterance in read_manifest(path)]
         yield from _sentence_blocks(iter(sentences), f"{shown(path)}: utterance ", 1)
@@ -165,13 +181,13 @@ def _file_blocks(path: Path) -> Iterator[_Block]:
         raise DataError(f"{shown(path)}: a manifest is read unpacked; unpack it with gunzip")
     place, number = "stdin:" if path == STDIN else f"{shown(path)}:", 1
     for lines in _stdin_blocks() if path == STDIN else _byte_blocks(path):
-        yield _Block(_decoded(lines, place, number), place, number)
+        yield TextBlock(_decoded(lines, place, number), place, number)
         number += lines.count(b"\n")
 
 
-def _sentence_blocks(sentences: Iterator[str], place: str, first: int) -> Iterator[_Block]:
+def _sentence_blocks(sentences: Iterator[str], place: str, first: int) -> Iterator[TextBlock]:
     while batch := list(islice(sentences, _BLOCK_SENTENCES)):
-        yield _Block("".join(f"{normalize_text(text)}\n" for text in batch), place, first)
+        yield TextBlock("".join(f"{normalize_text(text)}\n" for text in batch), place, first)
         first += len(batch)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from asr.models.state import load_weights
 from asr.storage import folder_writer, is_valid, read_json, save_tensors, write_json
-from asr.training.checkpoint import average_weights, load_weights
+from asr.training.checkpoint import average_weights
 
 
 class Candidates:

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
+from asr.models.state import load_state
 from asr.storage import folder_writer
 from asr.training.candidates import Candidates
-from asr.training.checkpoint import TrainingState, load_state
+from asr.training.checkpoint import TrainingState
 from asr.training.progress import Reporter, duration_text
 from asr.training.signals import StopSignals
 from asr.training.task import Evaluation, Task

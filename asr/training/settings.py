@@ -12,10 +12,9 @@ from asr.training.step import Precision
 
 
 class TrainingConfig(Config):
-    """The section `[training]` of a recipe; the same for every task."""
+    """What every task has in the section `[training]` of its recipes; each adds its batch size."""
 
     epochs: int = Field(default=40, ge=1)
-    batch_seconds: float = Field(default=60.0, gt=0)  # audio per batch, padding included
     accumulate: int = Field(default=1, ge=1)  # batches per update
     clip_norm: float = Field(default=5.0, ge=0)  # largest gradient norm; 0 = no clipping
     weight_noise: float = Field(default=0.0, ge=0)  # deviation; the papers use 0.075

@@ -125,7 +125,13 @@ def test_characters(run: Run, text: Path, tmp_path: Path) -> None:
     assert "\t<space>\t" in model.read_text(encoding="utf-8")
     code, out, _ = run("perplexity", model, text, "--unit", "character")
     assert code == 0
-    assert "5 sentences, 31 words, 0 unknown (0.00%)" in out
+    assert "5 sentences, 31 characters, 0 unknown (0.00%)" in out
+    perplexity = float(out.split("perplexity ")[1].split(",")[0])
+    bits, per_word = math.log2(perplexity), perplexity ** (36 / 15)
+    lines = out.split("\n")
+    assert lines[3].startswith(f"{bits:.2f}")
+    assert lines[3].endswith(" per word: 10 words, 31 characters")
+    assert float(lines[3].split("perplexity ")[1].split()[0]) == pytest.approx(per_word, rel=0.01)
 
 
 @pytest.mark.parametrize(

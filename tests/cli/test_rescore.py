@@ -10,6 +10,7 @@ import pytest
 from asr.cli import main as cli
 from asr.decoding.nbest import read_nbest
 from tests.decoding.made_lm import MadeModel, made_model
+from tests.lm.made_neural import characters, write_neural
 
 Run = Callable[..., tuple[int, str, str]]
 Scored = dict[str, dict[str, float]]
@@ -242,6 +243,15 @@ def test_faults_are_one_line(run: Run, words: list[str], message: str) -> None:
     assert err.startswith("asr: error: ")
     assert err.count("\n") == 1
     assert {path: path.read_bytes() for path in Path.cwd().iterdir() if path.is_file()} == before
+
+
+def test_a_neural_language_model(run: Run, tmp_path: Path) -> None:
+    write_neural(tmp_path / "net", characters("BUGSNY "))
+    files = [nbest("n.jsonl", BUNNIES), "--lm", "net", "--weight", "score=1", "--weight", "lm=0.1"]
+    assert run("rescore", *files)[0] == 0
+    code, _, err = run("rescore", *files, "--lm-unit", "character")
+    assert code == 2
+    assert "--lm-unit character has no effect: a neural model knows its tokens" in err
 
 
 def test_a_file_whose_name_has_an_equals_sign(run: Run) -> None:

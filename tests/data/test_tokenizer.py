@@ -169,6 +169,19 @@ def test_blanks_and_foreign_tokens_are_no_text(tokenizer: Tokenizer, token: int)
         tokenizer.decode([2, token])
 
 
+@every_kind
+@given(any_text)
+def test_any_text_has_tokens_whatever_the_policy(tokenizer: Tokenizer, text: str) -> None:
+    """Known texts the same as `encode`; of others what is unknown, and nothing else, is marked."""
+    tokens = tokenizer.encode_any(text, -7)
+    unknown = tokenizer.unknown_symbols(text)
+    if not unknown:
+        assert tokens == tokenizer.encode(text)
+    elif not set(text) & {"▁", "▅", "\0"}:  # of which sentencepiece has its own opinion
+        assert -7 in tokens
+    assert all(token == -7 or 1 <= token < tokenizer.vocabulary_size for token in tokens)
+
+
 def test_a_corpus_is_checked_at_once() -> None:
     texts = [(f"u{n}", "a café" if n else "a cat") for n in range(8)]
     expected = (

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.decoding.fusion import Fusion
@@ -117,6 +118,54 @@ class Plain:
             if (word,) not in self.model.grams and not hot:
                 score -= self.weight * PENALTY
         return score
+
+
+class AskedModel:
+    """A made n-gram model that must be asked between frames, as a network."""
+
+    def __init__(self, lm: NgramModel) -> None:
+        self.words, self.unk, self.eos, self.source = lm.words, lm.unk, lm.eos, lm.source
+        self.word_ids, self.sha256 = lm.word_ids, lm.sha256
+        self._lm = lm
+
+    def open(self) -> "AskedHistories":
+        return AskedHistories(self._lm)
+
+
+class AskedHistories:
+    """Its histories, which forget all states but those that are kept."""
+
+    def __init__(self, lm: NgramModel) -> None:
+        self._lm = lm
+        self._known = {lm.start()}
+        self.words, self.unk, self.bos, self.eos = lm.words, lm.unk, lm.bos, lm.eos
+        self.order, self.word_ids = None, lm.word_ids
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._lm
+
+    def start(self) -> int:
+        return self._lm.start()
+
+    def score(
+        self, states: ArrayLike, words: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        assert set(np.asarray(states).tolist()) <= self._known
+        log_probs, after = self._lm.score(states, words)
+        self._known |= set(after.tolist())
+        return log_probs, after
+
+    def advance(self, states: ArrayLike, words: ArrayLike) -> NDArray[np.int32]:
+        return self.score(states, words)[1]
+
+    def log_probs(self, states: ArrayLike) -> NDArray[np.float32]:
+        every = np.arange(len(self.words))
+        rows = [self._lm.score(np.full(len(every), s), every)[0] for s in np.asarray(states)]
+        assert set(np.asarray(states).tolist()) <= self._known
+        return np.array(rows, dtype=np.float32)
+
+    def keep(self, states: ArrayLike) -> None:
+        self._known &= {self._lm.start(), *np.asarray(states).tolist()}
 
 
 class Shares(Plain):
@@ -244,4 +293,6 @@ def modes(names: Sequence[str], folder: Path, limits: BeamLimits, seed: int) -> 
         )
         future = future_of(labels, lm, "token", [])
         found.append(Mode(f"token {order}", search, whole, score, future))
+        asked = BeamSearch(names, lm=AskedModel(lm), fusion=search.fusion, limits=limits)
+        found.append(Mode(f"stepwise {order}", asked, whole, score, lambda tokens: tokens))
     return found

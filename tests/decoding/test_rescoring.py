@@ -22,6 +22,7 @@ from asr.errors import ConfigError, DataError
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
 from tests.decoding.made_lm import MadeModel, made_model
+from tests.lm.made_neural import made_neural
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +144,17 @@ def test_a_language_model_of_characters(tmp_path: Path) -> None:
     words = ["<s>", "A", "B", "<space>", "A", "</s>"]
     expected = sum(made.log_prob(words[k], words[:k]) for k in range(1, len(words)))
     assert scored.candidates[0].scores == pytest.approx({"lm": expected}, rel=1e-6)
+
+
+def test_a_neural_language_model_scores_texts_by_its_own_tokens() -> None:
+    model = made_neural()
+    lists = [NbestList("u", tuple(Candidate(text, {"score": 1.0}) for text in ("A B", "BA", "")))]
+    (scored,) = with_lm(lists, model, name="net")
+    for candidate in scored.candidates:
+        expected = model.score_sentence(["<space>" if c == " " else c for c in candidate.text])
+        assert candidate.scores["net"] == pytest.approx(sum(expected), abs=1e-5)
+    with pytest.raises(DataError, match="nowhere: knows 0 of 2 tokens of the n-best lists; is it"):
+        with_lm([NbestList("u", (Candidate("ab", {}),))], model)
 
 
 def test_a_language_model_that_does_not_fit(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.errors import DataError
+from asr.errors import DataError, ModelError
 from asr.lm import cache, loading
 from asr.lm.arpa import read_arpa
 from asr.lm.loading import load_lm
@@ -25,7 +25,7 @@ def test_the_name_says_nothing(tmp_path: Path) -> None:
 def test_what_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: No such file or directory"):
         load_lm(tmp_path / "missing")
-    with pytest.raises(DataError, match="is a folder; give the file"):
+    with pytest.raises(ModelError, match="is a folder, but no language model; give an ARPA file"):
         load_lm(tmp_path)
     (tmp_path / "note.txt").write_text("Dear all\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"note\.txt:1: the file ends without a line \\data\\"):

@@ -128,3 +128,13 @@ def test_a_perplexity_beyond_all_numbers_is_infinite() -> None:
 def test_no_sentence_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no sentence to measure a language model on; give a text"):
         perplexity(uniform(tmp_path, 1), [])
+
+
+@pytest.mark.parametrize("opened", [read_arpa, open_kenlm])
+def test_models_without_memory_have_nothing_to_forget(tmp_path: Path, opened) -> None:
+    _, path, _ = made(tmp_path)
+    model = opened(path).open()
+    start = model.start()
+    before = model.score([start], [model.eos])[0]
+    model.keep([])
+    assert model.score([start], [model.eos])[0] == before

@@ -7,7 +7,7 @@ beside the manifests, with the sizes of the sets. What nobody declared is an err
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def write_splits(
     summary = _checked_summary(
         out, splits, absent=absent or {}, shared_speakers=shared_speakers, notes=notes
     )
-    old = _marker(out)
+    old = read_marker(out, KEYS, "sets")
     temporary = {name: out / f".{name}.jsonl.tmp-{os.getpid()}" for name in splits}
     try:
         for name, path in temporary.items():
@@ -107,7 +107,7 @@ def find_prepared(out: Path) -> PreparedData | None:
 
     Manifests may have been edited since: the sizes are those of the preparation.
     """
-    summary = _marker(out)
+    summary = read_marker(out, KEYS, "sets")
     if not summary or not all(_manifest(out, name).is_file() for name in summary["sets"]):
         return None
     return _prepared(out, summary)
@@ -140,9 +140,8 @@ def _checked_summary(
     notes: Sequence[str],
 ) -> dict[str, Any]:
     """What `prepared.json` says of sets that are complete and apart."""
-    order = sorted(splits, key=lambda name: (SETS.index(name) if name in SETS else 3, name))
-    splits = {name: splits[name] for name in order}
-    _check_complete(out, splits, absent)
+    splits = {name: splits[name] for name in in_order(splits)}
+    check_complete(out, {name: len(entries) for name, entries in splits.items()}, absent)
     _check_apart(out, splits, shared_speakers=shared_speakers is not None)
     return {
         "sets": {name: _sizes(entries) for name, entries in splits.items()},
@@ -186,13 +185,24 @@ def _check_disjoint(out: Path, kind: str, members: Mapping[str, set[str]]) -> No
             )
 
 
-def _check_complete(out: Path, splits: Splits, absent: Mapping[str, str]) -> None:
+def in_order(names: Iterable[str]) -> list[str]:
+    """The names of sets: train, dev, test, then the others by name."""
+    return sorted(names, key=lambda name: (SETS.index(name) if name in SETS else 3, name))
+
+
+def check_complete(out: Path, counts: Mapping[str, int], absent: Mapping[str, str]) -> None:
+    """Return when each of train, dev and test is there, or declared absent, and none is empty.
+
+    Raises:
+        DataError: one is not.
+        ValueError: one is both there and declared absent.
+    """
     for name in SETS:
-        if name in splits and name in absent:
+        if name in counts and name in absent:
             raise ValueError(f"{name} is given and declared absent")
-        if name not in splits and not absent.get(name):
+        if name not in counts and not absent.get(name):
             raise DataError(f"{shown(out)}: the corpus has no {name} set, and nobody said why")
-    empty = [name for name, entries in splits.items() if not entries]
+    empty = [name for name, count in counts.items() if not count]
     if empty:
         raise DataError(f"{shown(out)}: the set {shown(empty[0])} would be empty")
 
@@ -209,14 +219,20 @@ def _manifest(out: Path, name: str) -> Path:
     return out / f"{name}.jsonl"
 
 
-def _marker(out: Path) -> dict[str, Any]:
-    """What `prepared.json` says; empty where there is none that could be ours."""
+def read_marker(out: Path, keys: Collection[str], sets: str) -> dict[str, Any]:
+    """What `prepared.json` says; empty where there is none that could be ours.
+
+    Args:
+        out: the folder.
+        keys: that it must have.
+        sets: the one whose keys name files.
+    """
     try:
         summary = read_json(out / MARKER)
     except ModelError:
         return {}
-    ours = isinstance(summary, dict) and summary.keys() >= KEYS
-    return summary if ours and all("/" not in name for name in summary["sets"]) else {}
+    ours = isinstance(summary, dict) and summary.keys() >= set(keys)
+    return summary if ours and all("/" not in name for name in summary[sets]) else {}
 
 
 def _prepared(out: Path, summary: Mapping[str, Any]) -> PreparedData:

@@ -1,0 +1,132 @@
+"""A recurrent network that predicts the next token from all tokens before it.
+
+`h_t = LSTM(E[w_t], h_{t-1})`, `p(w_{t+1}) = softmax(W h_t + b)`. Tokens are those of a tokenizer.
+Token 0, which is the blank where the tokenizer serves CTC, is here the boundary of a sentence: the
+input before the first token, and the output after the last. So a sentence of U tokens has U + 1
+predictions, and the probabilities of all sentences sum to one.
+
+Reference: Graves, "Generating Sequences With Recurrent Neural Networks", 2013; dropout on what is
+not recurrent alone: Zaremba, Sutskever & Vinyals, "Recurrent Neural Network Regularization", 2014.
+"""
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from asr.config import Config
+from asr.models.lstm import RecurrentStack
+from asr.models.stepping import start_states, step
+from asr.models.weights import Cell
+
+BOUNDARY = 0
+
+
+class NeuralConfig(Config):
+    """The section `[model]` of a language model's recipe."""
+
+    cell: Cell = "lstm"
+    num_layers: int = Field(default=2, ge=1)
+    hidden_size: int = Field(default=256, ge=1)
+    embedding_size: int = Field(default=64, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)  # of what each layer and the output get
+
+
+class NeuralNetwork(nn.Module):
+    """Tokens to the log-probabilities of the next ones.
+
+    Args:
+        vocabulary_size: V, of the tokenizer; token 0 is the boundary.
+        embedding_size: of the vector that a token becomes.
+        hidden_size: H, cells in each layer.
+        num_layers: L, how many layers.
+        cell: of `asr.models.lstm.RecurrentStack`.
+        dropout: in training, the probability that an input of a layer or of the output is zero.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        *,
+        embedding_size: int,
+        hidden_size: int,
+        num_layers: int,
+        cell: Cell = "lstm",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+        self.dropout = dropout
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+        self.stack = RecurrentStack(
+            embedding_size,
+            hidden_size,
+            num_layers,
+            cell=cell,
+            bidirectional=False,
+            dropout=dropout,
+        )
+        self.output = nn.Linear(hidden_size, vocabulary_size)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """What may follow each beginning of each sentence.
+
+        Args:
+            tokens: (B, U) int64; what is beyond each length has no effect.
+            lengths: (B,) int64, 0 to U.
+
+        Returns:
+            (B, U + 1, V) float32, natural log, normalised over V: `[:, u]` after the first u
+            tokens. Beyond `[:, length]` they mean nothing.
+        """
+        inputs = F.pad(tokens, (1, 0), value=BOUNDARY)
+        encoded = self.stack(self._dropped(self.embedding(inputs)), lengths + 1)
+        return self._log_probs(self._dropped(encoded))
+
+    def begin(self, batch: int) -> Tensor:
+        """The states (K, L, P, H) of K = `batch` sentences before their boundary.
+
+        A row is a sentence: rows can be gathered and scattered. See `asr.models.stepping`.
+        """
+        return start_states(self.stack, batch)
+
+    def step(self, tokens: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """One more token of each sentence; the first one is the boundary. No dropout.
+
+        Args:
+            tokens: (K,) int64.
+            states: (K, L, P, H) from `begin` or `step`.
+
+        Returns:
+            log_probs: (K, V) float32 of what follows, natural, normalised over V.
+            states: after the token.
+        """
+        encoded, states = step(self.stack, self.embedding(tokens), states)
+        return self._log_probs(encoded), states
+
+    def _log_probs(self, encoded: Tensor) -> Tensor:
+        # In float32 whatever autocast makes of the product: a difference of large numbers.
+        return torch.log_softmax(self.output(encoded).float(), dim=-1)
+
+    def _dropped(self, values: Tensor) -> Tensor:
+        return F.dropout(values, self.dropout, self.training) if self.dropout else values
+
+
+def build_network(config: NeuralConfig, vocabulary_size: int) -> NeuralNetwork:
+    """The untrained network of a config."""
+    return NeuralNetwork(vocabulary_size, **config.model_dump())
+
+
+def sentence_losses(network: NeuralNetwork, tokens: Tensor, lengths: Tensor) -> Tensor:
+    """(B,) nats that each sentence costs with its end, differentiable.
+
+    Args:
+        network: what predicts.
+        tokens: (B, U) int64, zero beyond each length.
+        lengths: (B,) int64.
+    """
+    log_probs = network(tokens, lengths)
+    targets = F.pad(tokens, (0, 1), value=BOUNDARY)
+    losses = F.nll_loss(log_probs.flatten(0, 1), targets.flatten(), reduction="none")
+    real = torch.arange(targets.shape[1], device=lengths.device) <= lengths.unsqueeze(1)
+    return torch.where(real, losses.view_as(targets), 0).sum(1)
