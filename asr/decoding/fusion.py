@@ -24,6 +24,7 @@ from asr.lm.ngram import Automaton, NgramModel
 from asr.lm.protocol import StepwiseModel
 
 SPACE_WORD = "<space>"  # how language models of characters write the space between words
+UNKNOWN_PENALTY = 10.0  # nats, where nobody says otherwise
 SPECIAL = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})
 
 
@@ -44,7 +45,7 @@ class Fusion:
 
     lm_weight: float = 0.5
     word_bonus: float = 0.0
-    unknown_penalty: float = 10.0
+    unknown_penalty: float = UNKNOWN_PENALTY
     unit: Literal["word", "token"] = "word"
     kind: Literal["shallow", "prior"] = "shallow"
     by_length: bool = False
@@ -70,7 +71,10 @@ class Fusion:
         bonus = f"word_bonus:{self.word_bonus:g}"
         if lm is None:
             return [bonus] if self.word_bonus else []
-        return [f"lm:{lm}", f"{self.kind} {self.unit}", f"lm_weight:{self.lm_weight:g}", bonus]
+        named = [f"lm:{lm}", f"{self.kind} {self.unit}", f"lm_weight:{self.lm_weight:g}", bonus]
+        if self.unit == "word" and self.unknown_penalty != UNKNOWN_PENALTY:
+            named.append(f"unknown_penalty:{self.unknown_penalty:g}")
+        return named
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -421,3 +421,5 @@ def test_a_search_tells_what_an_error_rate_must_name(tmp_path: Path) -> None:
         "beam:100|lm:made.arpa|shallow word|lm_weight:0.25|word_bonus:1.5|lexicon:2|hotwords:1"
     )
     assert BeamSearch(CHARACTERS).signature == "beam:100"
+    strict = BeamSearch(CHARACTERS, lm=lm, fusion=replace(fusion, unknown_penalty=30.0))
+    assert strict.signature.endswith("|word_bonus:1.5|unknown_penalty:30")
