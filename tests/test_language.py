@@ -51,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     """A finished training: its run folder."""
     folder = tmp_path_factory.mktemp("exp")
     recipe = write_text_recipe(folder / "commands", data)
-    overrides = ["training.epochs=24", "training.evaluate_every=8"]
+    overrides = ["training.epochs=8", "training.batch_characters=80"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asr.storage.os.fsync", lambda descriptor: None)
         train_recipe(recipe, overrides=overrides, out=folder / "run", say=quiet)

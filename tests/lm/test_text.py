@@ -26,7 +26,7 @@ def test_one_sentence_a_line(
 ) -> None:
     monkeypatch.setattr(blocks, "BLOCK_BYTES", size)
     text = "\ufeffIt  was\ta\u00a0dark\r\n\nnight e\u0301, \u200bx\u2028y\n \nend".encode()
-    path = write(tmp_path, gzip.compress(text) if packed else text)
+    path = write(tmp_path, gzip.compress(text, mtime=0) if packed else text)
     expected = [["It", "was", "a", "dark"], [], ["night", "é,", "x", "y"], [], ["end"]]
     assert list(read_sentences(path)) == expected
 
@@ -60,7 +60,7 @@ def test_only_a_block_is_read_at_a_time(tmp_path: Path, monkeypatch: pytest.Monk
         (b"fine\ncaf\xe9\n", r":2: byte 4 of the line \(0xe9\) is not UTF-8; save the file as UTF"),
         ("UTF-16\n".encode("utf-16"), ":1: is UTF-16; save the file as UTF-8"),
         (b"", r"text\.txt: is empty"),
-        (gzip.compress(b"a b\n" * 99)[:-3], ":1: the compressed file is cut off in or after"),
+        (gzip.compress(b"a b\n", mtime=0)[:-3], ":1: the compressed file is cut off in or after"),
     ],
 )
 def test_what_is_no_text(tmp_path: Path, content: bytes, message: str) -> None:

@@ -87,7 +87,7 @@ def refuse(folder: Path, content: bytes, match: str, **limits: int) -> None:
     "content",
     [
         PLAIN_TAR,
-        gzip.compress(PLAIN_TAR),
+        gzip.compress(PLAIN_TAR, mtime=0),
         bz2.compress(PLAIN_TAR),
         lzma.compress(PLAIN_TAR),
         zip_of(*FILES.items()),
