@@ -14,7 +14,7 @@ from asr.bundle import Bundle, Tuning
 from asr.compiled import is_kept
 from asr.decoding.batch import Decoder, GreedyDecoder
 from asr.decoding.beam import BeamLimits, BeamSearch
-from asr.decoding.beam_results import decoded
+from asr.decoding.beam_results import outcome
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import read_hotwords
@@ -126,7 +126,7 @@ def build_search(
             say(_tuned_line(fusion, tuned, others))
     if decoding.engine == "pyctcdecode":
         return PyctcdecodeDecoder(labels, decoding.lm, fusion, limits)
-    if not is_kept(decoded):
+    if not is_kept(outcome):
         say("compiling the search for this machine, once: some 20 seconds")
     search = BeamSearch(
         labels, lm=lm, lexicon=lexicon, hotwords=hotwords, fusion=fusion, limits=limits

@@ -33,6 +33,7 @@ from asr.decoding.labels import labels_of
 from asr.errors import ConfigError, DataError, shown
 from asr.evaluation import evaluate
 from asr.recognizer import Recognizer, load
+from asr.lm.loading import model_name
 from asr.scoring.alignment import EditCounts, count_edits
 from asr.storage import write_atomically
 
@@ -285,7 +286,7 @@ def _tuning(
     fusion: Fusion = search.fusion
     return Tuning(
         lm_sha256=search.lm.sha256(),
-        lm=decoding.lm.name,
+        lm=model_name(decoding.lm),
         lexicon_sha256=hash_or_none(decoding.lexicon),
         hotwords_sha256=hash_or_none(decoding.hotwords),
         unit=fusion.unit,

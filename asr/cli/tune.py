@@ -73,7 +73,14 @@ def _print(surface: "Surface") -> None:
 
 def _name(decoding: "Decoding") -> str:
     """What was weighed: the names of its files, and of the ways that are not the usual ones."""
+    from asr.lm.loading import model_name
+
     files = [file for file in (decoding.lm, decoding.lexicon, decoding.hotwords) if file]
-    names = [Path(file.name.removesuffix(".gz")).stem for file in files]
+    names = [
+        model_name(file).replace("/", "-")
+        if file.is_dir()
+        else Path(file.name.removesuffix(".gz")).stem
+        for file in files
+    ]
     ways = [f"{way}" for way in (decoding.lm_unit, decoding.fusion) if way in ("token", "prior")]
     return "+".join([*names, *ways])

@@ -33,8 +33,9 @@ from asr.decoding.hypothesis import Hypothesis, TokenTimes, hypothesis_of
 from asr.decoding.labelling import labelling_log_prob
 from asr.decoding.labels import Labels, read_labels
 from asr.decoding.scores import Scores, as_array, checked_scores
-from asr.decoding.stepwise import end_log_prob, follow, label_log_probs
+from asr.decoding.stepwise import end_log_prob, follow, forget_rows, label_log_probs
 from asr.errors import DataError, ResourceError
+from asr.lm.loading import model_name
 from asr.lm.ngram import NgramModel
 from asr.lm.protocol import StepwiseModel
 
@@ -122,11 +123,7 @@ class BeamSearch:
     @property
     def signature(self) -> str:
         """What one must know of the search to compare an error rate with another."""
-        name = None
-        if self.lm is not None:  # of a folder such as exp/charlm/default/best more than its name
-            parts = self.lm.source.parts
-            name = parts[-1] if self._stepwise is None else "/".join(parts[-3:])
-        fusion = self.fusion.signature(name)
+        fusion = self.fusion.signature(None if self.lm is None else model_name(self.lm.source))
         sizes = [f"{name}:{size}" for name, size in self._sizes.items() if size]
         return "|".join([f"beam:{self.limits.beam_size}", *fusion, *sizes])
 
@@ -196,7 +193,10 @@ class BeamSearch:
     def _search(self, scores: Scores, nbest: int) -> Found:
         search = self._borrowed(len(scores))
         try:
-            found = self._found(search, scores, nbest)
+            recombine = nbest == 1 and not self.fusion.by_length and self._stepwise is None
+            found = self._found(search, scores, nbest, recombine=recombine)
+            if recombine and not len(found.total):  # each prefix ends inside a word: leave out less
+                found = self._found(search, scores, nbest, recombine=False)
             if found.lost:
                 raise DataError(
                     "in some frame neither the blank nor any label that is text has a probability: "
@@ -206,17 +206,15 @@ class BeamSearch:
         finally:
             self._memory.put(search)
 
-    def _found(self, search: Search, scores: Scores, nbest: int) -> Found:
-        by_length = self.fusion.by_length
-        wanted = Wanted(self.labels.blank, self._start, int(nbest), by_length)
+    def _found(self, search: Search, scores: Scores, nbest: int, *, recombine: bool) -> Found:
+        wanted = Wanted(self.labels.blank, self._start, int(nbest), self.fusion.by_length)
+        pruning = self.limits.pruning(recombine=recombine)
         if self._stepwise is not None:
-            pruning = self.limits.pruning(recombine=False)  # no two histories are alike
             histories = self._stepwise.open()
             follow(search, self._scorer, pruning, wanted.blank, scores, histories)
             found = Found(*outcome(search, self._scorer, wanted, scores))
             said = (self._stepwise, self._scorer, found.tokens, found.token_begin)
             return found._replace(lm=label_log_probs(*said))
-        pruning = self.limits.pruning(recombine=nbest == 1 and not by_length)
         arguments = (search, self._scorer, pruning, wanted, scores)
         kind = (scores.dtype.char, scores.flags.writeable)
         if kind not in self._decoded:
@@ -229,6 +227,8 @@ class BeamSearch:
         Raises:
             DataError: it has no probability.
         """
+        if self._stepwise is not None:
+            forget_rows(search)
         tokens, added = longest_whole(search, self._scorer)
         acoustic = labelling_log_prob(scores, tokens, self.labels.blank)
         if acoustic == -math.inf:
@@ -272,7 +272,7 @@ class BeamSearch:
             return allocate(
                 num_frames, beam_size, len(self.labels), prior_shape=shape, lm_words=lm_words
             )
-        except MemoryError as error:
+        except (MemoryError, ValueError) as error:  # the latter: more than NumPy can count
             raise ResourceError(
                 f"out of memory for a beam of {beam_size:,} over {num_frames:,} frames; lower "
                 "beam_size"

@@ -156,7 +156,7 @@ def rank(search, beam):  # type: ignore[no-untyped-def]
 @compiled_inline
 def _wait(search, beam, frame, blank):  # type: ignore[no-untyped-def]
     """A frame that no label extends: masses move inside the beam, and nothing need be ranked."""
-    blank_prob = np.exp(frame[blank])
+    blank_prob = np.exp(np.float64(frame[blank]))
     size = search.sizes[ENTRIES]
     for slot in range(size):
         beam[slot].waiting = _label_mass(search, beam, slot, frame)
@@ -192,7 +192,7 @@ def _label_mass(search, beam, slot, frame):  # type: ignore[no-untyped-def]
 @compiled_inline
 def _stay(search, beam, frame, blank):  # type: ignore[no-untyped-def]
     """Propose every prefix of the beam again."""
-    blank_prob = np.exp(frame[blank])
+    blank_prob = np.exp(np.float64(frame[blank]))
     count = 0
     for slot in range(search.sizes[ENTRIES]):
         entry = beam[slot]
@@ -265,7 +265,7 @@ def _mark(search, beam, slot, mark):  # type: ignore[no-untyped-def]
 @compiled_inline
 def _prob(search, frame, label):  # type: ignore[no-untyped-def]
     if search.prob[label] < 0.0:
-        search.prob[label] = np.exp(frame[label])
+        search.prob[label] = np.exp(np.float64(frame[label]))
     return search.prob[label]
 
 

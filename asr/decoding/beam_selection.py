@@ -92,10 +92,12 @@ def select(search, pruning, floor):  # type: ignore[no-untyped-def]
 
 @compiled_inline
 def recombine(search, beam, kept):  # type: ignore[no-untyped-def]
-    """Leave of the first `kept` candidates with one future the best, in their order; their number.
+    """Leave out what is behind another of one future in a full beam; how many of `kept` stay.
 
     The future of a prefix is what decides about all that may follow it: its last label, the place
-    of its unfinished word, and the states of language model and hot words.
+    of its unfinished word, and the states of language model and hot words. What has less mass than
+    the best of its future, both after a blank and after a label, can overtake that only by what
+    still flows in from the prefix without its last label, which may bring it back.
     """
     candidates, futures = search.candidates, search.futures
     for at in range(len(futures)):
@@ -113,11 +115,20 @@ def recombine(search, beam, kept):  # type: ignore[no-untyped-def]
     count = 0
     for at in range(kept):
         place = _place_of_future(search, beam, candidates[at])
-        if futures[place] == at:
+        is_best = futures[place] == at
+        if is_best or not _is_behind(candidates[at], candidates[futures[place]]):
             candidates[count] = candidates[at]
-            futures[place] = count
+            if is_best:
+                futures[place] = count
             count += 1
     return count
+
+
+@compiled_inline
+def _is_behind(candidate, other):  # type: ignore[no-untyped-def]
+    """Whether a candidate has no more than another of its future, after a blank and a label."""
+    lead = np.exp(other.score - other.total - candidate.score + candidate.total)
+    return candidate.blank <= other.blank * lead and candidate.label <= other.label * lead
 
 
 @compiled_inline

@@ -217,7 +217,7 @@ def _costs(knowledge: Knowledge, fusion: Fusion) -> tuple[NDArray[np.float64], f
     """What each word costs besides the language model's opinion, and what an unknown one does."""
     lm = knowledge.lm
     bonus = fusion.word_bonus if lm is None or fusion.unit == "word" else 0.0
-    costs = np.full(len(knowledge.words), bonus)
+    costs = np.full(len(knowledge.words), bonus, dtype=np.float64)
     if lm is None or fusion.unit == "token":
         return costs, bonus
     penalty = fusion.lm_weight * fusion.unknown_penalty
@@ -277,11 +277,12 @@ def _token_words(
     """
     if lm is None or unit == "word":
         return _frozen(np.zeros(len(labels), np.int32))
-    names = [
-        SPACE_WORD if p and p.starts_word and not p.text else n
-        for p, n in zip(labels.pieces, labels.names, strict=True)
-    ]
+    names = list(labels.names)
     ids = lm.word_ids(names)
+    for index, piece in enumerate(labels.pieces):
+        if ids[index] == lm.unk and piece and piece.starts_word and not piece.text:
+            names[index] = SPACE_WORD  # as models of characters call it
+            ids[index] = lm.word_ids([SPACE_WORD])[0]
     emitted = [index for index, piece in enumerate(labels.pieces) if piece is not None]
     missing = [names[index] for index in emitted if ids[index] == lm.unk]
     if len(missing) > len(emitted) / 2:

@@ -192,7 +192,7 @@ def extend(scorer, memo, nodes, node, token):  # type: ignore[no-untyped-def]
 def _token_log_prob(scorer, memo, lm_state, word):  # type: ignore[no-untyped-def]
     """What the language model says of a label, and its state after it, or -1: it must be asked."""
     if scorer.weights.unit == STEPWISE:
-        return float(memo.label_rows[lm_state, word]), np.int64(NONE)
+        return np.float64(memo.label_rows[lm_state, word]), np.int64(NONE)
     return score_word(scorer.lm, lm_state, word)
 
 
@@ -218,7 +218,7 @@ def finish(scorer, memo, nodes, node):  # type: ignore[no-untyped-def]
             state = nodes[node].ended_lm
     if weights.unit == STEPWISE:
         if state != NONE:  # a prefix outside the beam has no row any more
-            total += weights.lm_weight * float(memo.label_rows[state, weights.eos])
+            total += weights.lm_weight * np.float64(memo.label_rows[state, weights.eos])
     elif weights.unit != NO_LM:
         log_prob, _ = score_word(scorer.lm, state, weights.eos)
         total += weights.lm_weight * log_prob

@@ -26,12 +26,15 @@ def checked_scores(array: NDArray[Any], lengths: Any, num_labels: int) -> list[S
             f"log_probs must be (B, T, {num_labels}), one for each label, got {array.shape}"
         )
     batch, num_frames, _ = array.shape
-    given = [num_frames] * batch if lengths is None else as_array(lengths).tolist()
-    if len(given) != batch or not all(0 <= length <= num_frames for length in given):
-        raise ValueError(f"lengths must be {batch} of 0 to {num_frames}, got {given}")
+    given = np.full(batch, num_frames) if lengths is None else as_array(lengths)
+    inside = given.shape == (batch,) and np.issubdtype(given.dtype, np.integer)
+    if batch and not (inside and ((given >= 0) & (given <= num_frames)).all()):
+        raise ValueError(
+            f"lengths must be {batch} whole numbers of 0 to {num_frames}, got {given.tolist()}"
+        )
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float32)
-    utterances = [np.ascontiguousarray(array[index, :n]) for index, n in enumerate(given)]
+    utterances = [np.ascontiguousarray(array[index, :n]) for index, n in enumerate(given.tolist())]
     for index, scores in enumerate(utterances):
         _check_normalised(scores, index)
     return utterances
@@ -66,7 +69,7 @@ def _extremes(scores, every):  # type: ignore[no-untyped-def]
         if t % every == 0:
             total = 0.0
             for label in range(scores.shape[1]):
-                total += np.exp(float(scores[t, label]))
+                total += np.exp(np.float64(scores[t, label]))
             if abs(total - 1.0) > abs(farthest - 1.0):
                 farthest = total
     return largest, farthest

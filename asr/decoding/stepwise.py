@@ -48,6 +48,12 @@ def label_log_probs(
     return np.add.reduceat(said, np.cumsum(lengths) - lengths)
 
 
+def forget_rows(search: Search) -> None:
+    """Let no prefix have a row, so that the end of a sentence counts for none of them."""
+    beam = search.beams[search.sizes[CURRENT], : search.sizes[ENTRIES]]
+    search.nodes["lm_state"][beam["node"]] = NONE
+
+
 def end_log_prob(model: StepwiseModel, scorer: Scorer, tokens: NDArray[np.int64]) -> float:
     """What a model says of the end of a sentence after tokens."""
     words = np.append(scorer.token_lm[tokens], np.int32(model.eos))

@@ -47,6 +47,13 @@ def load_lm(path: Path, *, verify: bool = False) -> "NgramModel | KenlmModel | N
     return model
 
 
+def model_name(path: Path) -> str:
+    """What to call a model: its file; of a folder, such as `charlm/default/best`, three parts."""
+    if path.is_dir():
+        return "/".join(path.resolve().parts[-3:])
+    return path.name
+
+
 def listed_words(model: "NgramModel | KenlmModel | NeuralModel") -> tuple[str, ...]:
     """The words of a model, for a search through a lexicon of them.
 

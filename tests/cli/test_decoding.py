@@ -286,12 +286,15 @@ def test_tuning(run: Run, bundle: Path, trained: Path, arpa: Path, tmp_path: Pat
     assert "see asr tune" not in err, "this is it"
 
 
-def test_surfaces_are_named_for_what_was_weighed() -> None:
+def test_surfaces_are_named_for_what_was_weighed(tmp_path: Path) -> None:
     lm, lexicon, hot = Path("x/tri.v2.arpa.gz"), Path("words.txt"), Path("hot")
     assert tune._name(Decoding(lm=lm)) == "tri.v2"
     assert tune._name(Decoding(lm=lm, lexicon=lexicon, fusion="prior")) == "tri.v2+words+prior"
     assert tune._name(Decoding(lm=lm, hotwords=hot, lm_unit="token")) == "tri.v2+hot+token"
     assert tune._name(Decoding(lm=lm, fusion="shallow", lm_unit="word")) == "tri.v2"
+    folder = tmp_path / "charlm" / "default" / "best"
+    folder.mkdir(parents=True)
+    assert tune._name(Decoding(lm=folder)) == "charlm-default-best"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from asr.lm.ngram import NgramModel
 from tests.decoding.made_lm import MadeModel, made_model
 from tests.decoding.search_reference import NEVER, Tokens, words_of
 
+CHARACTERS = ["_", " ", "A", "B"]
+PIECES = ["_", "▁A", "▁B", "A", "▁AB"]
+SPACED_PIECES = ["_", "▁", "▁A", "A", "B"]  # as sentencepiece writes a rare word: "▁", "B"
 WEIGHT, BONUS, PENALTY = 0.7, 0.4, 1.3
 
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +78,7 @@ def beam_texts(
     """The labellings that a beam search ends with, and their scores, over dictionaries of tuples.
 
     `partial` is what an unfinished labelling counts as beside its probability while beams are
-    compared. Of those in a full beam with the same `future` only the best stays.
+    compared. In a full beam, what is behind the best of the same `future` is left out.
     """
     beam: dict[Tokens, tuple[float, float]] = {(): (0.0, NEVER)}
     for frame in log_probs:
@@ -120,11 +120,27 @@ def beam_texts(
         ranked = [(score, p) for score, p in ranked if score > NEVER]
         kept = [p for score, p in ranked[:beam_size] if score >= ranked[0][0] - beam_threshold]
         if future is not None and len(kept) == beam_size:
-            best_of = {future(prefix): prefix for prefix in reversed(kept)}
-            kept = [prefix for prefix in kept if best_of[future(prefix)] == prefix]
+            kept = recombined(kept, following, future, partial)
         beam = {prefix: following[prefix] for prefix in kept}
     scored = {p: float(np.logaddexp(*masses)) + added(p) for p, masses in beam.items()}
     return {prefix: score for prefix, score in scored.items() if score > NEVER}
+
+
+def recombined(
+    kept: Sequence[Tokens],
+    masses: Mapping[Tokens, tuple[float, float]],
+    future: Callable[[Tokens], Hashable],
+    partial: Scoring,
+) -> list[Tokens]:
+    """What is not behind the best of the same future, after a blank and after a label."""
+    best_of = {future(prefix): prefix for prefix in reversed(kept)}
+
+    def behind(prefix: Tokens, best: Tokens) -> bool:
+        lead = partial(best) - partial(prefix)
+        pairs = zip(masses[prefix], masses[best], strict=True)
+        return best != prefix and all(own <= other + lead for own, other in pairs)
+
+    return [prefix for prefix in kept if not behind(prefix, best_of[future(prefix)])]
 
 
 def random_log_probs(

@@ -10,18 +10,22 @@ import pytest
 import torch
 
 from asr.decoding.beam import BeamLimits, BeamSearch
-from asr.decoding.beam_kernel import _keep_most_probable, begin, node_of
-from asr.decoding.beam_memory import COUNTED, NUM_BUCKETS, WORST, Search, allocate
-from asr.decoding.beam_selection import count_score
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotWord
 from asr.decoding.labels import read_labels
-from asr.decoding.prefix_score import Scorer, extend, most_beyond
-from asr.errors import DataError, ResourceError
-from asr.lm.loading import load_lm
-from asr.lm.ngram import NgramModel
+from asr.errors import DataError
 from tests.decoding.made_lm import made_model
-from tests.decoding.search_modes import BONUS, PENALTY, WEIGHT, Shares, loaded, modes
+from tests.decoding.search_modes import (
+    BONUS,
+    CHARACTERS,
+    PENALTY,
+    PIECES,
+    SPACED_PIECES,
+    WEIGHT,
+    Shares,
+    loaded,
+    modes,
+)
 from tests.decoding.search_reference import (
     NEVER,
     Tokens,
@@ -32,9 +36,6 @@ from tests.decoding.search_reference import (
     words_of,
 )
 
-CHARACTERS = ["_", " ", "A", "B"]
-PIECES = ["_", "▁A", "▁B", "A", "▁AB"]
-SPACED_PIECES = ["_", "▁", "▁A", "A", "B"]  # as sentencepiece writes a rare word: "▁", "B"
 WIDE = BeamLimits(beam_size=20_000, beam_threshold=math.inf, token_threshold=-math.inf)
 
 
@@ -171,21 +172,6 @@ def test_masses_of_a_long_utterance_do_not_vanish() -> None:
     assert hypothesis.log_prob < -1000
 
 
-@pytest.mark.parametrize(
-    ("log_probs", "error", "message"),
-    [
-        (np.zeros((2, 3)), ValueError, r"must be \(B, T, 4\)"),
-        (np.zeros((1, 2, 3)), ValueError, r"must be \(B, T, 4\)"),
-        (np.full((1, 2, 4), 1.0), ValueError, "are they logits"),
-        (np.full((1, 2, 4), -0.1), ValueError, "sum to 3.62; apply log_softmax"),
-        (np.full((1, 2, 4), np.nan), DataError, "utterance 0 of the batch has NaN"),
-    ],
-)
-def test_scores_that_are_none(log_probs: np.ndarray, error: type, message: str) -> None:  # type: ignore[type-arg]
-    with pytest.raises(error, match=message):
-        BeamSearch(CHARACTERS).decode(log_probs)
-
-
 def test_a_beam_that_ends_inside_a_word_gives_the_finished_ones() -> None:
     """The best path says A BB, but the dictionary has no BB, and one prefix is all there is."""
     sure = {"_": 0, " ": 1, "A": 2, "B": 3}
@@ -236,102 +222,11 @@ def test_the_best_score_per_label_may_be_chosen(tmp_path: Path) -> None:
         assert search.decode(log_probs[None])[0].text == max(per_label, key=per_label.__getitem__)
 
 
-def longer(work: Search, scorer: Scorer, node: int, token: int) -> int:
-    """The node of a prefix with one more label."""
-    _, *said = extend(scorer, work.memo, work.nodes, node, token)
-    candidate = work.candidates[0]
-    candidate["token"] = token
-    for name, value in zip(
-        ("scored", "offset", "place", "lm_state", "hot_state"), said, strict=True
-    ):
-        candidate[name] = value
-    return int(node_of(work, node, candidate))
-
-
-def test_a_prior_shares_out_one_among_the_next_labels(tmp_path: Path) -> None:
-    random = np.random.default_rng(10)
-    words = ["A", "B", "AB", "BAA", "BAB"]
-    lm = loaded(made_model(random, ["A", "AB", "BAA", "BAB"], 3), tmp_path)
-    fusion = Fusion(lm_weight=1.7, kind="prior", unknown_penalty=0.5)
-    search = BeamSearch(CHARACTERS, lm=lm, lexicon=words, fusion=fusion)
-    scorer = search._scorer
-    work = search._borrowed(10)
-    begin(work, scorer, lm.start())
-    for path in ((), (3,), (3, 2), (2, 1, 3)):
-        node = 0
-        for token in path:
-            node = longer(work, scorer, node, token)
-        following = [extend(scorer, work.memo, work.nodes, node, token) for token in (1, 2, 3)]
-        shares = [np.exp(offset) for allowed, _, offset, *_ in following if allowed]
-        assert sum(shares) == pytest.approx(np.exp(work.nodes[node]["offset"]))
-
-
 def test_a_dictionary_lets_an_utterance_begin_with_a_bare_word_start() -> None:
     """Sentencepiece writes "▁", "A" for a word whose first piece does not begin one."""
     probs = np.array([[0.05, 0.6, 0.3, 0.05], [0.02, 0.01, 0.01, 0.96]])
     search = BeamSearch(["_", "▁", "▁B", "A"], lexicon=["A", "BA"])
     assert search.decode(np.log(probs)[None])[0].tokens == (1, 3)
-
-
-@pytest.mark.parametrize("names", [CHARACTERS, PIECES], ids=["characters", "pieces"])
-def test_no_new_word_comes_to_more_than_its_bound(names: list[str], tmp_path: Path) -> None:
-    """Else the search would leave out what there is room for."""
-    random = np.random.default_rng(11)
-    phrases = [HotWord("A A", 3.0), HotWord("A B A", 8.0), HotWord("B AB", 40.0), HotWord("B", -2)]
-    lm = loaded(made_model(random, ["A", "AB", "BA"], 2), tmp_path)
-    fusion = Fusion(WEIGHT, BONUS, PENALTY)
-    words = ["A", "B", "AB", "BAA"]
-    searches = [
-        BeamSearch(names, hotwords=phrases),
-        BeamSearch(names, lm=lm, hotwords=phrases, fusion=fusion),
-        BeamSearch(names, lm=lm, lexicon=words, fusion=replace(fusion, kind="prior")),
-        *(
-            mode.search
-            for mode in modes(names, tmp_path, BeamLimits(), seed=12)
-            if "stepwise" not in mode.name  # nobody asks its model here
-        ),
-    ]
-    compared = 0
-    for search, _ in itertools.product(searches, range(60)):
-        scorer, work = search._scorer, search._borrowed(12)
-        begin(work, scorer, search._start)
-        node = 0
-        for token in random.integers(1, len(names), 12):
-            bound = most_beyond(scorer, work.nodes, node)
-            allowed, _, offset, *_ = extend(scorer, work.memo, work.nodes, node, token)
-            if not allowed:
-                continue
-            if scorer.labels.starts_word[token]:
-                assert offset <= bound + scorer.weights.token_bonus + 1e-9
-                compared += 1
-            node = longer(work, scorer, node, token)
-    assert compared > 3000
-
-
-def test_the_most_probable_labels_are_kept() -> None:
-    random = np.random.default_rng(13)
-    for kept in (1, 3, 7):
-        frame, likely = random.normal(size=9), random.permutation(9).astype(np.int32)[:8]
-        expected = sorted(likely.tolist(), key=lambda label: -frame[label])[:kept]
-        _keep_most_probable(likely, 8, kept, frame)
-        assert likely[:kept].tolist() == expected
-    frames = np.log(np.array([[0.1, 0.5, 0.4]]))
-    both, one = (
-        BeamSearch(["_", "A", "B"], lexicon=["B"], limits=BeamLimits(max_tokens=most))
-        for most in (2, 1)
-    )
-    assert (both.decode(frames[None])[0].text, one.decode(frames[None])[0].text) == ("B", "")
-
-
-def test_no_score_is_counted_outside_the_buckets() -> None:
-    memory = np.zeros(NUM_BUCKETS + 50, np.int64)
-    work = allocate(1, 3, 4)._replace(buckets=memory[:NUM_BUCKETS])
-    for top, score in ((0.0, math.nan), (-math.inf, -math.inf), (0.0, -math.inf), (0.0, math.inf)):
-        work.range[:] = (top, 0.5, -math.inf)
-        work.sizes[WORST], work.sizes[COUNTED] = NUM_BUCKETS - 1, 0
-        count_score(work, score, 3)
-    assert memory[:NUM_BUCKETS].sum() == 4
-    assert not memory[NUM_BUCKETS:].any()
 
 
 def test_a_frame_of_labels_that_are_never_text() -> None:
@@ -344,65 +239,18 @@ def test_a_frame_of_labels_that_are_never_text() -> None:
             search.decode(frames[None])
 
 
-def test_a_letter_and_its_accent_are_known_however_a_model_writes_them(tmp_path: Path) -> None:
-    path = made_model(np.random.default_rng(0), ["E\u0301"], 1).write(tmp_path / "nfd.arpa")
-    lm = load_lm(path)
-    assert isinstance(lm, NgramModel)
-    frames = np.log(np.array([[0.05, 0.05, 0.9]]))[None]
-    named: list[dict[str, object]] = [
-        {},
-        {"lexicon": ["\u00c9"]},
-        {"hotwords": [HotWord("\u00c9", 0.0)]},
-    ]
-    found = [
-        BeamSearch(["_", " ", "\u00c9"], lm=lm, **given).decode(frames)[0]  # type: ignore[arg-type]
-        for given in named
-    ]
-    assert {(h.text, h.log_prob, h.lm_log_prob) for h in found} == {
-        (found[0].text, found[0].log_prob, found[0].lm_log_prob)
-    }
-
-
-def test_what_no_search_can_be_made_of(tmp_path: Path) -> None:
-    lm = loaded(made_model(np.random.default_rng(0), ["A", "AB"], 2), tmp_path)
-    with pytest.raises(DataError, match="the lexicon has no words"):
-        BeamSearch(CHARACTERS, lexicon=[])
-    with pytest.raises(DataError, match=r"made.arpa: knows none of the 2 words of the lexicon; is"):
-        BeamSearch(CHARACTERS, lm=lm, lexicon=["B", "BA"])
-    with pytest.raises(ValueError, match="kind 'prior' needs a language model and a lexicon"):
-        BeamSearch(CHARACTERS, lm=lm, fusion=Fusion(kind="prior"))
-    with pytest.raises(ValueError, match="unit is 'word' here; another needs a new search"):
-        BeamSearch(CHARACTERS, lm=lm).with_fusion(Fusion(unit="token"))
-
-
-def test_arguments_that_do_not_fit() -> None:
-    search = BeamSearch(CHARACTERS)
-    frames = np.log(np.full((2, 3, 4), 0.25))
-    with pytest.raises(ValueError, match="nbest must be at least 1, got 0"):
-        search.decode_nbest(frames, nbest=0)
-    with pytest.raises(ValueError, match="1 durations for 2 utterances"):
-        search.decode_nbest(frames, durations=[1.0])
-    for lengths in ([3], [3, 4], [-1, 3]):
-        with pytest.raises(ValueError, match="lengths must be 2 of 0 to 3, got"):
-            search.decode(frames, lengths)
-    huge = BeamSearch(CHARACTERS, limits=BeamLimits(beam_size=10**13))
-    with pytest.raises(ResourceError, match=r"beam of 10,000,000,000,000 over 3 .*lower beam_size"):
-        huge.decode(frames)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"lm_weight": math.nan}, "lm_weight must be 0 to 1e\\+06, got nan"),
-        ({"lm_weight": 1e300}, "lm_weight must be 0 to 1e\\+06, got 1e\\+300"),
-        ({"word_bonus": -math.inf}, "word_bonus must be -1e\\+06 to 1e\\+06, got -inf"),
-        ({"unknown_penalty": -1.0}, "unknown_penalty must be 0 to 1e\\+06, got -1"),
-        ({"kind": "prior", "unit": "token"}, "with unit 'token' it has no use"),
-    ],
-)
-def test_fusions_that_are_none(given: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Fusion(**given)  # type: ignore[arg-type]
+def test_where_recombining_leaves_only_beginnings_of_words_it_is_left_out() -> None:
+    random = np.random.default_rng(30)
+    words = ["ABBA", "BABAB", "AAB", "B"]
+    search = BeamSearch(CHARACTERS, lexicon=words, limits=BeamLimits(beam_size=3))
+    cases = 0
+    for _ in range(300):
+        log_probs = random_log_probs(random, 9, 4, sharpness=2.0)
+        if not len(search._found(search._borrowed(9), log_probs, 1, recombine=True).total):
+            best = search.decode(log_probs[None])[0]
+            assert best == search.decode_nbest(log_probs[None], nbest=2)[0][0]
+            cases += 1
+    assert cases > 0
 
 
 def test_limits_that_are_none() -> None:

@@ -8,7 +8,7 @@ import pytest
 from asr.errors import DataError, ModelError
 from asr.lm import cache, loading
 from asr.lm.arpa import read_arpa
-from asr.lm.loading import load_lm
+from asr.lm.loading import load_lm, model_name
 from asr.lm.ngram import NgramModel
 from tests.lm.plain_ngram import random_model
 
@@ -58,3 +58,11 @@ def test_a_file_that_changes_while_it_is_read(
     with pytest.raises(DataError, match="changed while it was read; try again when it is whole"):
         load_lm(path)
     assert not (tmp_path / "cache").exists()
+
+
+def test_what_to_call_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "charlm" / "default" / "best"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    assert model_name(Path("a/b/trigram.arpa")) == "trigram.arpa"
+    assert model_name(Path()) == model_name(folder) == "charlm/default/best"
