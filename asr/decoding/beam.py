@@ -16,7 +16,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -300,6 +300,27 @@ class BeamSearch:
                     lm_log_prob=None if self.lm is None else lm,
                 )
             )
+        hypotheses = _distinct(hypotheses)
         if self.calibration is not None:
             hypotheses = [self.calibration.applied(hypothesis) for hypothesis in hypotheses]
         return hypotheses
+
+
+def _distinct(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+    """The hypotheses with those of one text added up, in the order in which texts first appear.
+
+    The search has done so already, but for labels that are bare accents, whose order within a
+    letter Unicode does not tell apart.
+    """
+    by_text: dict[str, Hypothesis] = {}
+    for one in hypotheses:
+        first = by_text.setdefault(one.text, one)
+        if first is not one:
+            by_text[one.text] = replace(
+                first,
+                log_prob=float(np.logaddexp(first.log_prob, one.log_prob)),
+                acoustic_log_prob=float(
+                    np.logaddexp(first.acoustic_log_prob, one.acoustic_log_prob)
+                ),
+            )
+    return list(by_text.values())

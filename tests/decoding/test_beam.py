@@ -187,6 +187,20 @@ def test_a_beam_that_ends_inside_a_word_gives_the_finished_ones() -> None:
     assert hypothesis.log_prob == pytest.approx(exact)
 
 
+def test_a_list_has_no_text_twice_where_labels_are_bare_accents() -> None:
+    names = ["_", " ", "a", "\u0323", "\u0302"]  # below and above: either order is one letter
+    log_probs = random_log_probs(np.random.default_rng(32), 4, len(names))
+    found = BeamSearch(names, limits=WIDE).decode_nbest(log_probs[None], nbest=1000)[0]
+    texts = [hypothesis.text for hypothesis in found]
+    assert len(set(texts)) == len(texts)
+    labels = read_labels(names)
+    exact: dict[str, float] = {}
+    for tokens, score in labelling_log_probs(log_probs, 0).items():
+        text = labels.decode(tokens)
+        exact[text] = float(np.logaddexp(exact.get(text, NEVER), score))
+    assert {h.text: h.log_prob for h in found} == pytest.approx(exact, abs=1e-9)
+
+
 def test_a_dictionary_of_which_nothing_is_possible() -> None:
     sure = np.full((2, 4), -np.inf)
     sure[:, 2] = 0.0  # certainly an A, but the dictionary needs a B after it
