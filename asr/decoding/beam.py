@@ -300,7 +300,10 @@ class BeamSearch:
                     lm_log_prob=None if self.lm is None else lm,
                 )
             )
-        hypotheses = _distinct(hypotheses)
+        distinct = _distinct(hypotheses)
+        if len(distinct) < len(hypotheses) and not self.fusion.by_length:
+            distinct.sort(key=lambda hypothesis: -hypothesis.log_prob)
+        hypotheses = distinct
         if self.calibration is not None:
             hypotheses = [self.calibration.applied(hypothesis) for hypothesis in hypotheses]
         return hypotheses

@@ -199,6 +199,7 @@ def test_a_list_has_no_text_twice_where_labels_are_bare_accents() -> None:
         text = labels.decode(tokens)
         exact[text] = float(np.logaddexp(exact.get(text, NEVER), score))
     assert {h.text: h.log_prob for h in found} == pytest.approx(exact, abs=1e-9)
+    assert all(first.log_prob >= other.log_prob for first, other in itertools.pairwise(found))
 
 
 def test_a_dictionary_of_which_nothing_is_possible() -> None:
