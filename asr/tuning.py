@@ -32,8 +32,8 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.labels import labels_of
 from asr.errors import ConfigError, DataError, shown
 from asr.evaluation import evaluate
-from asr.recognizer import Recognizer, load
 from asr.lm.loading import model_name
+from asr.recognizer import Recognizer, load
 from asr.scoring.alignment import EditCounts, count_edits
 from asr.storage import write_atomically
 
