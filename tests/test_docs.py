@@ -43,13 +43,18 @@ def test_the_decoding_guide(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from tests.decoding.made_lm import made_model
+    from tests.lm.made_neural import characters, write_neural
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made_model(np.random.default_rng(0), ["A", "TEA", "TO"], 3).write(tmp_path / "trigram.arpa")
-    [block] = python_blocks(DOCS / "docs" / "decoding.md")
-    assert len([line for line in block.split("\n") if line]) <= 22
-    exec(block, {})  # noqa: S102  # the document's own code
+    (tmp_path / "exp" / "an4" / "charlm").mkdir(parents=True)
+    write_neural(tmp_path / "exp" / "an4" / "charlm" / "best", characters("ENTRSIX "))
+    neural, any_model = python_blocks(DOCS / "docs" / "decoding.md")
+    exec(neural, {})  # noqa: S102  # the document's own code
+    assert capsys.readouterr().out.rstrip("\n").endswith("(1, 10)")
+    assert len([line for line in any_model.split("\n") if line]) <= 22
+    exec(any_model, {})  # noqa: S102  # the document's own code
     assert len(capsys.readouterr().out.rstrip("\n").split("\n")) == 2
 
 
