@@ -19,7 +19,9 @@ from asr.scoring.alignment import align_units
 
 NEAREST = 1e-4  # confidences are kept this far from 0 and 1 before their odds are taken
 PRIOR_STRENGTH = 1.0  # of no change (scale 1, offset 0), in words
+NO_CHANGE = np.array([1.0, 0.0])
 MOST_STEPS = 100
+CONVERGED = 1e-10
 SMALLEST_SCALE = 1e-3  # the order of words is kept
 
 
@@ -51,16 +53,24 @@ def fit_calibration(confidences: Sequence[float], correct: Sequence[bool]) -> Ca
     odds = _log_odds(np.asarray(confidences, dtype=np.float64))
     right = np.asarray(correct, dtype=np.float64)
     design = np.stack([odds, np.ones_like(odds)], axis=1)
-    curve = np.array([1.0, 0.0])
-    for _ in range(MOST_STEPS):  # Newton's method on a concave function
+
+    def loss(curve: NDArray[np.float64]) -> float:
+        values = design @ curve
+        prior = PRIOR_STRENGTH / 2 * float(((curve - NO_CHANGE) ** 2).sum())
+        return float((np.logaddexp(0, values) - right * values).sum()) + prior
+
+    curve: NDArray[np.float64] = NO_CHANGE
+    for _ in range(MOST_STEPS):  # Newton's method on a convex function
         probs = 1 / (1 + np.exp(-design @ curve))
-        gradient = design.T @ (right - probs) - PRIOR_STRENGTH * (curve - [1.0, 0.0])
+        gradient = design.T @ (right - probs) - PRIOR_STRENGTH * (curve - NO_CHANGE)
         weights = probs * (1 - probs)
         curvature = (design * weights[:, None]).T @ design + PRIOR_STRENGTH * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
-        curve = curve + step * min(1.0, 2.0 / max(1e-9, float(np.abs(step).max())))
-        if np.abs(step).max() < 1e-10:
+        if np.abs(step).max() < CONVERGED:
             break
+        while loss(curve + step) > loss(curve) and np.abs(step).max() >= CONVERGED:
+            step = step / 2  # far from the minimum a whole step leads beyond it, and back, for ever
+        curve = curve + step
     return Calibration(max(SMALLEST_SCALE, float(curve[0])), float(curve[1]))
 
 

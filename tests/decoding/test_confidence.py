@@ -42,6 +42,20 @@ def test_it_is_the_best_of_all_curves_near_it() -> None:
         assert penalised(best) > penalised(Calibration(best.scale, best.offset + change))
 
 
+@pytest.mark.parametrize("share", [0.2, 0.46, 0.9])
+def test_confidences_that_say_little_but_are_very_sure_do_no_harm(share: float) -> None:
+    """Far from the minimum a whole step of Newton's method leads to and fro."""
+    random = np.random.default_rng(1)
+    odds = random.normal(0, 4, size=1300)
+    right = (random.random(1300) < share + 0.01 * odds).tolist()
+    confidences = (1 / (1 + np.exp(-odds))).tolist()
+    best = fit_calibration(confidences, right)
+    calibrated = [best.of(confidence) for confidence in confidences]
+    assert normalised_cross_entropy(confidences, right) < 0
+    assert normalised_cross_entropy(calibrated, right) > 0
+    assert best.scale < 0.3
+
+
 def test_it_keeps_the_order_and_the_range() -> None:
     for curve in (Calibration(0.3, -2.0), fit_calibration([0.9, 0.1], [False, True])):
         values = [curve.of(c) for c in (0.0, 0.001, 0.3, 0.9, 1.0)]
