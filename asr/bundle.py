@@ -9,7 +9,6 @@ with a SHA-256 of each.
 import json
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from asr.storage import (
     write_atomically,
     write_json,
 )
-from asr.version import __version__
+from asr.version import versions
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "recipe.json"
@@ -104,15 +103,7 @@ def write_bundle(
     vocabulary: Mapping[str, int],
 ) -> None:
     """Fill an empty folder; whoever calls hashes and names it (`storage.folder_writer`)."""
-    import torch
-
-    facts = {
-        **facts,
-        "version": __version__,
-        "torch": torch.__version__,
-        "python": sys.version.split()[0],
-        "tokens": tokenizer.fingerprint(),
-    }
+    facts = {**facts, **versions(), "tokens": tokenizer.fingerprint()}
     save_tensors(folder / WEIGHTS, model.state_dict())
     write_json(folder / DESCRIPTION, {"recipe": recipe.model_dump(), "facts": facts})
     tokenizer.save(folder)

@@ -6,7 +6,6 @@ with a SHA-256 of each.
 """
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from asr.storage import (
     write_atomically,
     write_json,
 )
-from asr.version import __version__
+from asr.version import versions
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "language_model.json"
@@ -52,15 +51,7 @@ def write_neural_bundle(
         recipe: all settings of the training, for people.
         facts: about the training: `dev` and `test` scores, `epochs`, `steps`, `finished` …
     """
-    import torch
-
-    facts = {
-        **facts,
-        "version": __version__,
-        "torch": torch.__version__,
-        "python": sys.version.split()[0],
-        "tokens": tokenizer.fingerprint(),
-    }
+    facts = {**facts, **versions(), "tokens": tokenizer.fingerprint()}
     save_tensors(folder / WEIGHTS, network.state_dict())
     description = {"model": config.model_dump(), "recipe": dict(recipe), "facts": facts}
     write_json(folder / DESCRIPTION, description)
