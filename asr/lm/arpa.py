@@ -18,6 +18,7 @@ log-probabilities a little above 0: up to 0.0001 they count as 0. `<UNK>` is `<u
 no `<unk>`.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -184,7 +185,7 @@ def _check_end(lines: LineBlocks, fault: Fault, order: int, filled: int, counts:
         raise lines.too_long()
     if fault > Fault.SECTION_DONE:
         line = lines.next_line() or b""
-        fields = line.split()
+        fields = _fields(line)
         message = _damage(line) or _MESSAGES[fault].format(
             order=order,
             count=count,
@@ -215,12 +216,17 @@ def _damage(line: bytes) -> str | None:
 
 def _unknown_word(lines: LineBlocks, order: int, table: WordTable) -> DataError:
     line = lines.next_line() or b""
-    words = line.split()[1 : order + 1]
+    words = _fields(line)[1 : order + 1]
     unknown = next(word for word in words if _find(table, word) < 0)
     message = _damage(line) or (
         f"'{printed(unknown)}' is no word of the 1-grams; add it there, or make the model again"
     )
     return lines.fault(message, lines.line - 1)
+
+
+def _fields(line: bytes) -> list[bytes]:
+    """What stands between spaces, tabs and returns, as the compiled reader sees it."""
+    return [field for field in re.split(rb"[ \t\r]", line) if field]
 
 
 def _check_text(

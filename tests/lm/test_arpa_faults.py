@@ -117,6 +117,11 @@ SECTIONS = {
 
 NGRAMS = {
     "unknown word": (changed(15, b"-0.4\ta c"), 15, "'c' is no word of the 1-grams; add it there"),
+    "unknown word with a vertical tab": (
+        changed(15, b"-0.4\t\x0ba b"),
+        15,
+        r"'\\x0ba' is no word of the 1-grams",
+    ),
     "unknown word in front": (changed(20, b"-0.1\tA b </s>"), 20, "'A' is no word of the 1-gram"),
     "unknown context": (
         changed(19, b"-0.2\tb a b"),
