@@ -3,7 +3,7 @@
 Every kind of label walks the same tree, since it is made of characters: a piece of sentencepiece
 takes several steps at once, and all segmentations of a word end in the same node.
 
-A search takes a step from some node to some child some ten thousand times a second of speech, far
+A search takes a step from some node to some child some thousand times a second of speech, far
 apart in a tree of a hundred thousand words, so that what counts is how many cache lines a step
 reads. A node therefore says which children it has in a mask, by the lowest six bits of their
 characters, and its children lie in the order of these: a step without a child reads the node alone,

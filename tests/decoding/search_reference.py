@@ -53,14 +53,12 @@ def best_texts(
 
     `added` is what is added to ln Pr of a labelling; -inf forbids it.
     """
-    totals: dict[str, float] = {}
-    for tokens, acoustic in labelling_log_probs(log_probs, labels.blank).items():
-        if any(labels.pieces[token] is None for token in tokens):
-            continue
-        score = acoustic + added(tokens)
-        if score > NEVER:
-            text = " ".join(words_of(tokens, labels))
-            totals[text] = float(np.logaddexp(totals.get(text, NEVER), score))
+    scores = {
+        tokens: acoustic + added(tokens)
+        for tokens, acoustic in labelling_log_probs(log_probs, labels.blank).items()
+        if all(labels.pieces[token] is not None for token in tokens)
+    }
+    totals = by_text({t: score for t, score in scores.items() if score > NEVER}, labels)
     return sorted(totals.items(), key=lambda item: -item[1])
 
 
@@ -124,6 +122,15 @@ def beam_texts(
         beam = {prefix: following[prefix] for prefix in kept}
     scored = {p: float(np.logaddexp(*masses)) + added(p) for p, masses in beam.items()}
     return {prefix: score for prefix, score in scored.items() if score > NEVER}
+
+
+def by_text(scores: Mapping[Tokens, float], labels: Labels) -> dict[str, float]:
+    """The scores of texts: those of their labellings added up."""
+    totals: dict[str, float] = {}
+    for tokens, score in scores.items():
+        text = " ".join(words_of(tokens, labels))
+        totals[text] = float(np.logaddexp(totals.get(text, NEVER), score))
+    return totals
 
 
 def recombined(

@@ -31,6 +31,7 @@ from tests.decoding.search_reference import (
     Tokens,
     beam_texts,
     best_texts,
+    by_text,
     labelling_log_probs,
     random_log_probs,
     words_of,
@@ -69,19 +70,14 @@ def test_a_narrow_search_equals_the_plain_one(names: list[str], tmp_path: Path) 
         limits = BeamLimits(beam_size, threshold, token_threshold)
         for mode, _ in itertools.product(modes(names, tmp_path, limits, seed=4), range(25)):
             log_probs = random_log_probs(random, 12, len(names), sharpness=2.0)
-            reference = beam_texts(
-                log_probs,
-                labels,
-                mode.added,
-                mode.partial,
-                beam_size=beam_size,
-                beam_threshold=threshold,
-                token_threshold=token_threshold,
+            narrow = {
+                "beam_size": beam_size,
+                "beam_threshold": threshold,
+                "token_threshold": token_threshold,
+            }
+            expected = by_text(
+                beam_texts(log_probs, labels, mode.added, mode.partial, **narrow), labels
             )
-            expected: dict[str, float] = {}
-            for tokens, score in reference.items():
-                text = " ".join(words_of(tokens, labels))
-                expected[text] = float(np.logaddexp(expected.get(text, NEVER), score))
             if not expected:
                 continue
             found = mode.search.decode_nbest(log_probs[None], nbest=10_000)[0]
@@ -103,19 +99,15 @@ def test_a_search_for_the_best_alone_recombines_as_the_plain_one(
         limits = BeamLimits(beam_size, threshold, token_threshold)
         for mode, _ in itertools.product(modes(names, tmp_path, limits, seed=21), range(12)):
             log_probs = random_log_probs(random, 12, len(names), sharpness=1.0)
-            totals: dict[str, float] = {}
-            for tokens, score in beam_texts(
-                log_probs,
-                labels,
-                mode.added,
-                mode.partial,
-                beam_size=beam_size,
-                beam_threshold=threshold,
-                token_threshold=token_threshold,
-                future=mode.future,
-            ).items():
-                text = " ".join(words_of(tokens, labels))
-                totals[text] = float(np.logaddexp(totals.get(text, NEVER), score))
+            narrow = {
+                "beam_size": beam_size,
+                "beam_threshold": threshold,
+                "token_threshold": token_threshold,
+                "future": mode.future,
+            }
+            totals = by_text(
+                beam_texts(log_probs, labels, mode.added, mode.partial, **narrow), labels
+            )
             if not totals:
                 continue
             best = mode.search.decode(log_probs[None])[0]
