@@ -12,13 +12,13 @@ from typing import Literal
 
 from asr.bundle import Bundle, Tuning
 from asr.compiled import is_kept
+from asr.data.labels import Labels, labels_of
 from asr.decoding.batch import Decoder, GreedyDecoder
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.decoding.beam_results import outcome
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import read_hotwords
-from asr.decoding.labels import Labels, labels_of
 from asr.decoding.lexicon import read_lexicon
 from asr.decoding.lm_fit import describe_lm
 from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder

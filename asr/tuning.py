@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.bundle import Bundle, Tuning, add_tuning, check_tunable, read_bundle
+from asr.data.labels import labels_of
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text, words
 from asr.decoder import Decoding, build_search, hash_or_none
@@ -29,7 +30,6 @@ from asr.decoding.confidence import (
 )
 from asr.decoding.fusion import Fusion
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.labels import labels_of
 from asr.errors import ConfigError, DataError, shown
 from asr.evaluation import evaluate
 from asr.lm.loading import model_name

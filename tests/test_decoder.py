@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from asr.bundle import Bundle, Tuning, add_tuning, read_bundle
+from asr.data.labels import read_labels
 from asr.data.manifest import read_manifest
 from asr.decoder import Decoding, build_decoder, build_search
 from asr.decoding.batch import GreedyDecoder
 from asr.decoding.beam import BeamSearch
 from asr.decoding.confidence import Calibration
 from asr.decoding.fusion import Fusion
-from asr.decoding.labels import read_labels
 from asr.decoding.lm_fit import describe_lm
 from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder
 from asr.errors import ConfigError, DataError, ModelError

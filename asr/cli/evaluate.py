@@ -72,7 +72,7 @@ def evaluate_command(
 
 def _write_scores(file: Path, scores: dict[str, Any], recognizer: "Recognizer") -> None:
     """Write scores with the names of the labels, and say how to search them."""
-    from asr.decoding.labels import labels_of
+    from asr.data.labels import labels_of
     from asr.decoding.score_file import write_label_file, write_scores
 
     names = file.with_name(file.name.removesuffix(".npz") + ".labels.txt")

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from asr.compiled import entry_point
+from asr.data.labels import Labels, read_labels
 from asr.decoding.alignment import check_size, token_frames
 from asr.decoding.beam_memory import Pruning, Search, allocate
 from asr.decoding.beam_results import Found, Wanted, decoded, lm_log_prob, longest_whole, outcome
@@ -31,7 +32,6 @@ from asr.decoding.fusion import Fusion, gather, weigh
 from asr.decoding.hotwords import HotWord
 from asr.decoding.hypothesis import Hypothesis, TokenTimes, hypothesis_of
 from asr.decoding.labelling import labelling_log_prob
-from asr.decoding.labels import Labels, read_labels
 from asr.decoding.scores import Scores, as_array, checked_scores
 from asr.decoding.stepwise import end_log_prob, follow, forget_rows, label_log_probs
 from asr.errors import DataError, ResourceError

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.data.labels import Labels, decomposed
 from asr.decoding.hotwords import (
     MAX_WEIGHT,
     NO_HOT_WORD,
@@ -15,7 +16,6 @@ from asr.decoding.hotwords import (
     hot_vocabulary,
     most_given,
 )
-from asr.decoding.labels import Labels, decomposed
 from asr.decoding.lexicon import check_spellable, unspellable
 from asr.decoding.prefix_score import NO_LM, STEPWISE, TOKEN, WORD, Scorer, Weights
 from asr.decoding.trie import Trie, best_below, build_trie, with_look

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from asr.data.labels import Labels, decomposed
 from asr.data.text import normalize_text, read_lines, words
-from asr.decoding.labels import Labels, decomposed
 from asr.errors import DataError, shown
 
 MAX_LISTED = 10  # words that a message names

@@ -6,8 +6,8 @@ A search with the wrong model runs without complaint and only makes more errors.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from asr.data.labels import decomposed
 from asr.decoding.fusion import SPACE_WORD, SPECIAL
-from asr.decoding.labels import decomposed
 from asr.errors import DataError, shown
 from asr.lm.ngram import NgramModel
 from asr.lm.protocol import StepwiseModel

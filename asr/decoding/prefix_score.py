@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled_inline, compiled_loop
-from asr.decoding.labels import LabelArrays
+from asr.data.labels import LabelArrays
 from asr.decoding.trie import ROOT, Trie, child_of
 from asr.lm.ngram import Automaton, score_word
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from asr.data.labels import Labels
 from asr.decoding.alignment import aligned
 from asr.decoding.beam import BeamLimits
 from asr.decoding.fusion import SPECIAL, Fusion
 from asr.decoding.hypothesis import Hypothesis, hypothesis_of
 from asr.decoding.labelling import labelling_log_prob
-from asr.decoding.labels import Labels
 from asr.decoding.scores import as_array, checked_scores
 from asr.errors import ConfigError, DataError, shown
 from asr.lm.loading import listed_words, load_lm

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.data.labels import Labels, read_labels
 from asr.data.text import read_lines
 from asr.data.vocabulary import Piece
-from asr.decoding.labels import Labels, read_labels
 from asr.errors import DataError, shown
 from asr.storage import write_atomically
 

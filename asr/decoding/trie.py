@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, compiled_inline
-from asr.decoding.labels import decomposed
+from asr.data.labels import decomposed
 from asr.decoding.records import empty_records
 
 ROOT = 0

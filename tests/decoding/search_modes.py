@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asr.data.labels import Labels, read_labels
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotWord
-from asr.decoding.labels import Labels, read_labels
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
 from tests.decoding.made_lm import MadeModel, made_model

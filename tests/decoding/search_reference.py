@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.labels import Labels
+from asr.data.labels import Labels
 
 Tokens = tuple[int, ...]
 NEVER = -math.inf

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from asr.data.labels import read_labels
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotWord
-from asr.decoding.labels import read_labels
 from asr.errors import DataError
 from tests.decoding.made_lm import made_model
 from tests.decoding.search_modes import (

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.decoding.labels import read_labels
+from asr.data.labels import read_labels
 from asr.decoding.lexicon import check_spellable, read_lexicon, unspellable
 from asr.errors import DataError
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asr.data.labels import labels_of, read_labels
 from asr.data.tokenizer import SymbolTokenizer
 from asr.data.vocabulary import UNREADABLE
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.decoding.fusion import Fusion
-from asr.decoding.labels import labels_of, read_labels
 from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder
 from asr.errors import ConfigError, DataError
 from asr.lm.loading import load_lm

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asr.data.labels import labels_of
 from asr.data.vocabulary import Piece
-from asr.decoding.labels import labels_of
 from asr.decoding.score_file import read_label_file, read_scores, write_label_file, write_scores
 from asr.errors import DataError
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from asr.data.labels import read_labels
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.decoding.fusion import Fusion
-from asr.decoding.labels import read_labels
 from asr.errors import DataError
 from asr.lm.neural_model import NeuralModel
 from tests.decoding.search_modes import Plain

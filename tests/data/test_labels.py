@@ -2,8 +2,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from asr.data.labels import labels_of, read_labels
 from asr.data.tokenizer import CharactersConfig, SentencePieceConfig, train_tokenizer
-from asr.decoding.labels import labels_of, read_labels
 
 WAV2VEC = ["<pad>", "<s>", "</s>", "<unk>", "|", "E", "T"]
 
