@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from asr.bundle import write_bundle
+from asr.criterion import build_criterion
 from asr.data.batching import AudioReader, collate, group_by_length
 from asr.data.bundle_tokenizer import BundleTokenizerConfig, load_bundle_tokenizer
+from asr.data.labels import labels_of
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text, words
 from asr.data.tokenizer import (
@@ -90,6 +92,7 @@ def build_speech_task(recipe: Recipe, run: Path, *, command: str) -> SpeechTask:
         model,
         tokenizer,
         splits,
+        build_criterion(recipe.objective, labels_of(tokenizer.pieces, tokenizer.symbols)),
         reader=reader,
         sampling=Sampling(
             batch_seconds=recipe.training.batch_seconds,

@@ -126,6 +126,11 @@ class LanguageTask:
         except DataError as error:
             raise ConfigError(f"examples.prompt: {error}") from error
 
+    @property
+    def loss_name(self) -> str:
+        """What the mean loss is, for people."""
+        return "loss"
+
     def describe(self) -> list[str]:
         """Sentences and characters, what was left out, and the padding of the batches."""
         lines = [

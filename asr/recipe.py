@@ -27,10 +27,12 @@ from asr.frontend.frontend import FrontendConfig
 from asr.lm.neural import NeuralConfig
 from asr.models.lstm import EncoderConfig
 from asr.objectives.ctc import CTCConfig
+from asr.objectives.expected_wer import ExpectedWERConfig
 from asr.training.optimizer import AdamWConfig, OptimizerConfig
 from asr.training.settings import TrainingConfig
 
 DEFAULT_FILE = "recipe.toml"
+ObjectiveConfig = Annotated[CTCConfig | ExpectedWERConfig, Field(discriminator="name")]
 
 
 class DataConfig(Config):
@@ -58,7 +60,7 @@ class Recipe(Config):
     augment: AugmentConfig = AugmentConfig()
     tokenizer: TokenizerConfig = CharactersConfig(name="characters")
     encoder: EncoderConfig = EncoderConfig()
-    objective: CTCConfig = CTCConfig(name="ctc")
+    objective: ObjectiveConfig = CTCConfig(name="ctc")
     optimizer: OptimizerConfig = AdamWConfig(name="adamw")
     training: SpeechTrainingConfig = SpeechTrainingConfig()
 

@@ -1,4 +1,4 @@
-"""Speech recognition as a `Task`: batches of utterances, the CTC loss, error rates."""
+"""Speech recognition as a `Task`: batches of utterances, their losses, error rates."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asr.criterion import Criterion
 from asr.data.batching import AudioReader, Batch, collate, padding_share, plan_batches
 from asr.data.manifest import Utterance
 from asr.data.tokenizer import Tokenizer, check_texts
@@ -17,7 +18,7 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AudioError
 from asr.frontend.augment import add_noise, change_speed
 from asr.models.ctc import CTCModel
-from asr.objectives.ctc import ctc_loss, frames_needed
+from asr.objectives.ctc import frames_needed
 from asr.scoring.error_rate import score_corpus
 from asr.training.task import Advance, BatchPlan, Evaluation, Skipped
 
@@ -68,6 +69,7 @@ class SpeechTask:
         model: CTCModel,
         tokenizer: Tokenizer,
         splits: Splits,
+        criterion: Criterion,
         *,
         reader: AudioReader,
         sampling: Sampling,
@@ -76,11 +78,18 @@ class SpeechTask:
         self.model = model
         self.tokenizer = tokenizer
         self._splits = splits
+        self._criterion = criterion
         self._reader = reader
         self._sampling = sampling
         self._write_bundle = write_bundle
         self.unknown = check_texts(tokenizer, [(u.id, u.text) for u in splits.train])
         self._examples, self.excluded = trainable(model, tokenizer, splits.train)
+        self._texts = {example.utterance.id: example.utterance.text for example in self._examples}
+
+    @property
+    def loss_name(self) -> str:
+        """What the mean loss is, for people."""
+        return self._criterion.name
 
     def describe(self) -> list[str]:
         """Hours of speech, what was left out, and the padding of the batches."""
@@ -154,7 +163,7 @@ class SpeechTask:
         return batch.ids
 
     def loss(self, batch: Batch, device: torch.device) -> Tensor:
-        """(B,) CTC losses in nats per utterance."""
+        """(B,) losses of the utterances, as the criterion has them."""
         batch = batch.to(device)
         waveforms = batch.waveforms
         if self._sampling.noise_probability > 0:
@@ -165,10 +174,11 @@ class SpeechTask:
                 probability=self._sampling.noise_probability,
             )
         log_probs, lengths = self.model(waveforms, batch.waveform_lengths)
-        return ctc_loss(log_probs, lengths, batch.targets, batch.target_lengths, ids=batch.ids)
+        texts = [self._texts[name] for name in batch.ids]
+        return self._criterion(log_probs, lengths, batch, texts)
 
     def evaluate(self, split: str, device: torch.device, advance: Advance) -> Evaluation | None:
-        """Greedy WER, CER and mean CTC loss; None when the split is empty."""
+        """Greedy WER and CER; None when the split is empty."""
         utterances = {"dev": self._splits.dev, "test": self._splits.test}[split]
         if not utterances:
             return None

@@ -16,6 +16,7 @@ LADDER = [
     {"bundle"},
     {"recipe"},
     {"speech", "language"},
+    {"criterion"},
     {"training"},
     {"decoding"},
     {"objectives"},

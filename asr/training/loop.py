@@ -316,7 +316,8 @@ class _Training(Generic[BatchT]):
 
     def _status(self, losses: Sequence[float], num_batches: int) -> str:
         """What stands behind the bar: the recent loss, the best evaluation, the time left."""
-        parts = [f"loss {statistics.fmean(losses[-RECENT:]):.2f}"] if losses else []
+        recent = statistics.fmean(losses[-RECENT:]) if losses else math.nan
+        parts = [f"{self.task.loss_name} {recent:.3f}"] if losses else []
         if self.state.best is not None:
             value, epoch = self.state.best
             parts.append(f"best dev {value:.4g} (epoch {epoch})")

@@ -104,7 +104,8 @@ class Selection:
         metrics = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items())
         star = "  (best)" if state.best == (evaluation.value, epoch) else ""
         spent = duration_text(state.seconds)
-        self._reporter.say(f"epoch {epoch}: loss {mean_loss:.3f}  dev {metrics}  {spent}{star}")
+        loss = f"{self._task.loss_name} {mean_loss:.3f}"
+        self._reporter.say(f"epoch {epoch}: {loss}  dev {metrics}  {spent}{star}")
         for line in evaluation.examples:
             self._reporter.say(f"    {line}")
         if evaluation.examples:

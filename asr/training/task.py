@@ -70,6 +70,11 @@ class Task(Protocol[BatchT]):
         ...
 
     @property
+    def loss_name(self) -> str:
+        """What the mean of `loss` is called in the lines of the training: "loss", say."""
+        ...
+
+    @property
     def excluded(self) -> Sequence[Skipped]:
         """What was left out before the training, and why."""
         ...

@@ -36,6 +36,7 @@ class ToyTask:
     consumed: list[tuple[int, ...]] = field(default_factory=list)
     dev_values: list[float] | None = None
     has_dev: bool = True
+    loss_name: str = "loss"
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
