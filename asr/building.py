@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,16 @@ from asr.models.lstm import RecurrentStack
 from asr.recipe import AnyRecipe, LanguageRecipe, Recipe
 from asr.speech import Sampling, SpeechTask, Splits
 from asr.storage import folder_writer
+from asr.training.checkpoint import has_checkpoint
 from asr.training.task import Task
+from asr.warm_start import describe_start, read_start, start_from
 
 STATISTICS_SECONDS = 3600.0  # of training audio for normalisation over the training set
 
 
-def build_task(recipe: AnyRecipe, run: Path, *, command: str) -> Task[Any]:
+def build_task(
+    recipe: AnyRecipe, run: Path, *, command: str, say: Callable[[str], None] = print
+) -> Task[Any]:
     """The training task of a recipe, in a run folder.
 
     The tokens are learnt from the training text when a run begins and are read from
@@ -56,18 +60,22 @@ def build_task(recipe: AnyRecipe, run: Path, *, command: str) -> Task[Any]:
         recipe: checked.
         run: the run folder.
         command: what the user typed, for the model card.
+        say: is given lines about where the training begins.
 
     Raises:
         DataError: a manifest or text cannot be used, or its text has symbols that the tokens lack.
         ModelError: the tokens in the run folder, or in the bundle that has them, are damaged.
-        ConfigError: there is no bundle that should have the tokens.
+        ConfigError: there is no bundle that should have the tokens or the weights to begin with, or
+            it does not fit the recipe.
     """
     if isinstance(recipe, LanguageRecipe):
         return build_language_task(recipe, run, command=command)
-    return build_speech_task(recipe, run, command=command)
+    return build_speech_task(recipe, run, command=command, say=say)
 
 
-def build_speech_task(recipe: Recipe, run: Path, *, command: str) -> SpeechTask:
+def build_speech_task(
+    recipe: Recipe, run: Path, *, command: str, say: Callable[[str], None] = print
+) -> SpeechTask:
     """As `build_task`, of a recogniser."""
     splits = Splits(
         train=_read(recipe.data.train, recipe),
@@ -76,10 +84,18 @@ def build_speech_task(recipe: Recipe, run: Path, *, command: str) -> SpeechTask:
     )
     texts = (utterance.text for utterance in splits.train)
     tokenizer = _tokenizer(recipe.tokenizer, texts, run / "tokenizer")
+    resumes = has_checkpoint(run / "checkpoints")
+    start = None if resumes else read_start(recipe, tokenizer)
+    _keep(tokenizer, run / "tokenizer")
+    if not resumes:
+        for line in describe_start(recipe, start):
+            say(line)
     torch.manual_seed(recipe.seed)
     model = build_model(recipe, tokenizer.vocabulary_size)
     reader = AudioReader(recipe.frontend.sample_rate, recipe.data.cache_mb * 1024 * 1024)
-    if model.frontend.needs_statistics():
+    if start is not None:
+        start_from(start, model)
+    elif model.frontend.needs_statistics():
         model.frontend.estimate_normalization(_statistics_batches(splits.train, reader))
 
     vocabulary = Counter(word for u in splits.train for word in words(u.text))
@@ -192,12 +208,15 @@ def _tokenizer(
     if folder.exists():
         return load_tokenizer(folder)
     if isinstance(config, BundleTokenizerConfig):
-        tokenizer = load_bundle_tokenizer(config)
-    else:
-        tokenizer = train_tokenizer(config, texts)
-    with folder_writer(folder) as temporary:
-        tokenizer.save(temporary)
-    return tokenizer
+        return load_bundle_tokenizer(config)
+    return train_tokenizer(config, texts)
+
+
+def _keep(tokenizer: Tokenizer, folder: Path) -> None:
+    """Put the tokens into the folder of a run that has none yet."""
+    if not folder.exists():
+        with folder_writer(folder) as temporary:
+            tokenizer.save(temporary)
 
 
 def build_language_task(recipe: LanguageRecipe, run: Path, *, command: str) -> LanguageTask:
@@ -209,6 +228,7 @@ def build_language_task(recipe: LanguageRecipe, run: Path, *, command: str) -> L
     )
     texts = (splits.train[index] for index in range(len(splits.train)))
     tokenizer = _tokenizer(recipe.tokenizer, texts, run / "tokenizer")
+    _keep(tokenizer, run / "tokenizer")
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.model, tokenizer.vocabulary_size)
     settings = json.loads(recipe.model_dump_json())

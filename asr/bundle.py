@@ -230,6 +230,8 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], model: nn.Module) -> st
         f"- trained on `{recipe.data.train}`, {facts.get('epochs')} epochs, "
         f"{facts.get('steps')} steps, seed {recipe.seed}",
     ]
+    if recipe.init_from:
+        lines.append(f"- began with the weights of `{recipe.init_from}`")
     for split in ("dev", "test"):
         if split in facts:
             scores = ", ".join(

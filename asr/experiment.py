@@ -50,7 +50,7 @@ def train_recipe(
     resolved = _prepared(resolved, recipe_file(recipe), corpus, say)
     say(f"training in {shown(folder)}")
     with FolderLock(folder):
-        task = build_task(resolved, folder, command=_command(recipe, overrides, out))
+        task = build_task(resolved, folder, command=_command(recipe, overrides, out), say=say)
     settings = Settings(
         training=resolved.training,
         optimizer=resolved.optimizer,

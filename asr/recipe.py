@@ -18,7 +18,6 @@ from asr.data.tokenizer import (
     CharactersConfig,
     PhonesConfig,
     SentencePieceConfig,
-    TokenizerConfig,
 )
 from asr.errors import ConfigError, shown
 from asr.frontend.augment import AugmentConfig
@@ -32,6 +31,10 @@ from asr.training.optimizer import AdamWConfig, OptimizerConfig
 from asr.training.settings import TrainingConfig
 
 DEFAULT_FILE = "recipe.toml"
+AnyTokenizerConfig = Annotated[
+    CharactersConfig | PhonesConfig | SentencePieceConfig | BundleTokenizerConfig,
+    Field(discriminator="name"),
+]
 ObjectiveConfig = Annotated[CTCConfig | ExpectedWERConfig, Field(discriminator="name")]
 
 
@@ -54,11 +57,12 @@ class SpeechTrainingConfig(TrainingConfig):
 class Recipe(Config):
     """A complete recipe of a recogniser."""
 
+    init_from: str = ""  # a bundle whose weights the training begins with
     seed: int = Field(default=1, ge=0)
     data: DataConfig
     frontend: FrontendConfig = LogMelConfig(name="log_mel")
     augment: AugmentConfig = AugmentConfig()
-    tokenizer: TokenizerConfig = CharactersConfig(name="characters")
+    tokenizer: AnyTokenizerConfig = CharactersConfig(name="characters")
     encoder: EncoderConfig = EncoderConfig()
     objective: ObjectiveConfig = CTCConfig(name="ctc")
     optimizer: OptimizerConfig = AdamWConfig(name="adamw")
@@ -96,10 +100,7 @@ class LanguageRecipe(Config):
     task: Literal["language_model"]
     seed: int = Field(default=1, ge=0)
     data: TextDataConfig
-    tokenizer: Annotated[
-        CharactersConfig | PhonesConfig | SentencePieceConfig | BundleTokenizerConfig,
-        Field(discriminator="name"),
-    ] = CharactersConfig(name="characters")
+    tokenizer: AnyTokenizerConfig = CharactersConfig(name="characters")
     model: NeuralConfig = NeuralConfig()
     examples: ExamplesConfig = ExamplesConfig()
     optimizer: OptimizerConfig = AdamWConfig(name="adamw")

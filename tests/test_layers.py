@@ -13,6 +13,7 @@ LADDER = [
     {"experiment", "transcription", "evaluation"},
     {"recognizer"},
     {"building", "preparation", "decoder"},
+    {"warm_start"},
     {"bundle"},
     {"recipe"},
     {"speech", "language"},

@@ -123,11 +123,12 @@ def expected_loss(  # noqa: PLR0913 - usable alone, without a config
         check_words(spelling_of(known), references)
     frames = lengths.to(log_probs.device)
     inside = frames_inside(frames, log_probs.shape[1])
+    learns = log_probs.requires_grad and torch.is_grad_enabled()
     with torch.no_grad():
         scores, broken = without_nan(log_probs, inside)
         alignments = sample_alignments(scores, frames, num_samples, generator)
         by = torch.tensor(divisors(loss, references, raw_counts), device=scores.device)
-        if not (log_probs.requires_grad and torch.is_grad_enabled()):
+        if not learns:
             losses = losses_of_samples(alignments, lengths, references, known, loss)
             return mean_losses(losses, by, broken, log_probs)
         probs = (scores.exp() * inside[..., None]).nan_to_num_(0.0)

@@ -93,7 +93,8 @@ class Spelling:
         """
         composing = [text for text in self._by_text if _may_compose(text[0])]
         joined = (before + text for text in composing for before in self._by_text)
-        return all(normalize_text(text) == text for text in (*self._by_text, *joined))
+        stable = all(normalize_text(text) == text for text in (*self._by_text, *joined))
+        return stable and not any(" " in text for text in self._by_text)
 
     @property
     def has_boundaries(self) -> bool:

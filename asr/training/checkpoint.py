@@ -109,6 +109,11 @@ def save_checkpoint(
     return final
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a training in this folder would be resumed: it holds a checkpoint, intact or not."""
+    return bool(_checkpoints(folder))
+
+
 def load_latest(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[TrainingState, list[str]] | None:

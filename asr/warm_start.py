@@ -1,0 +1,101 @@
+"""A training that begins with the weights of a finished recogniser (`init_from` in its recipe).
+
+The network and its labels must be the same: layers, front end and vocabulary. The objective, the
+optimiser, what is varied in the audio, and dropout may differ.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from asr.bundle import WEIGHTS, Bundle, read_bundle
+from asr.config import Config
+from asr.data.tokenizer import Tokenizer
+from asr.errors import ConfigError, shown
+from asr.models.state import load_weights
+from asr.objectives.expected_wer import ExpectedWERConfig
+from asr.recipe import Recipe
+
+LISTED = 10  # symbols that an error message lists
+
+COLD = (
+    "warning: expected_wer from random weights learns next to nothing: nearly every sampled "
+    "transcript is wrong throughout, so that no single label changes its errors; train the "
+    "recipe with ctc first and set init_from to its best/"
+)
+
+
+def read_start(recipe: Recipe, tokenizer: Tokenizer) -> Bundle | None:
+    """The bundle that a recipe begins with, checked; None when it begins with random weights.
+
+    Raises:
+        ConfigError: no such bundle, or another vocabulary, front end or network in it.
+        ModelError: it is damaged, or no recogniser's.
+    """
+    if not recipe.init_from:
+        return None
+    folder = Path(recipe.init_from)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"init_from: {shown(folder)}: no such bundle; train that model first, name the folder "
+            "best/ of another training, or --set init_from= to begin with random weights"
+        )
+    bundle = read_bundle(folder)
+    problems = [
+        *_differences("frontend", recipe.frontend, bundle.recipe.frontend),
+        *_differences("encoder", recipe.encoder, bundle.recipe.encoder, but=("dropout",)),
+        *_other_symbols(tokenizer, bundle.tokenizer),
+    ]
+    if problems:
+        raise ConfigError(
+            f"init_from: {shown(folder)} does not fit this recipe: {'; '.join(problems)}"
+        )
+    return bundle
+
+
+def start_from(bundle: Bundle, model: nn.Module) -> None:
+    """Copy the weights of a checked bundle into a model; the statistics of its audio are some.
+
+    Raises:
+        ModelError: they do not fit.
+    """
+    load_weights(model, bundle.folder / WEIGHTS)
+
+
+def describe_start(recipe: Recipe, bundle: Bundle | None) -> list[str]:
+    """Lines for a person about the weights that a training begins with."""
+    if bundle is not None:
+        dev = bundle.facts.get("dev", {})
+        score = f" (dev WER {100 * dev['wer']:.2f} %)" if "wer" in dev else ""
+        return [f"beginning with the weights of {shown(bundle.folder)}{score}"]
+    return [COLD] if isinstance(recipe.objective, ExpectedWERConfig) else []
+
+
+def _differences(section: str, here: Config, there: Config, but: Sequence[str] = ()) -> list[str]:
+    """What differs between a section of the recipe and that of the bundle."""
+    ours, theirs = here.model_dump(), there.model_dump()
+    if ours.get("name") != theirs.get("name"):
+        return [f"{section}.name is {ours['name']!r} here and {theirs['name']!r} there"]
+    return [
+        f"{section}.{key} is {value!r} here and {theirs[key]!r} there"
+        for key, value in ours.items()
+        if key not in but and value != theirs[key]
+    ]
+
+
+def _other_symbols(here: Tokenizer, there: Tokenizer) -> list[str]:
+    """How the vocabularies differ."""
+    if here.symbols == there.symbols:
+        return []
+    parts = [
+        f"the vocabulary has {here.vocabulary_size} labels here, {there.vocabulary_size} there"
+    ]
+    for place, one, other in (("here", here, there), ("there", there, here)):
+        extra = [symbol for symbol in one.symbols if symbol not in set(other.symbols)]
+        if extra:
+            named = ", ".join(f"'{shown(symbol)}'" for symbol in extra[:LISTED])
+            more = f" and {len(extra) - LISTED} more" if len(extra) > LISTED else ""
+            parts.append(f"only {place}: {named}{more}")
+    remedy = 'set tokenizer.name = "bundle" and tokenizer.folder to the same folder'
+    return [f"{', '.join(parts)} ({remedy})"]

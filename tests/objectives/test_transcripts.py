@@ -1,0 +1,68 @@
+import sys
+import unicodedata
+
+import pytest
+
+from asr.data.labels import read_labels
+from asr.objectives.transcripts import Spelling, check_words, count_units, spelling_of
+from tests.objectives.sampling_reference import ALPHABETS, COMPOSING
+
+
+def is_plain(*names: str) -> bool:
+    return Spelling(read_labels(["<blank>", *names])).is_plain
+
+
+def test_where_a_text_is_its_labels_texts() -> None:
+    assert all(Spelling(labels).is_plain for labels in ALPHABETS.values())
+    assert is_plain("é", "e", "가", "ß")  # composed already
+    assert is_plain("क", "ि", "र", " ")  # a mark that becomes one with nothing
+
+
+def test_where_it_is_not() -> None:
+    assert not any(Spelling(labels).is_plain for labels in COMPOSING.values())
+    assert not is_plain("\u0301", "\u0323")  # marks whose order is fixed
+    assert not is_plain("a\u200bb")  # invisible
+    assert not is_plain("\u212b")  # the unit, which is a letter
+
+
+def test_every_pair_of_characters_that_compose_is_known() -> None:
+    """All of Unicode; of Korean, one syllable of each kind is enough."""
+    pairs = []
+    for character in map(chr, range(sys.maxunicode + 1)):
+        parts = unicodedata.decomposition(character).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            one, two = (chr(int(part, 16)) for part in parts)
+            if unicodedata.normalize("NFC", one + two) == character:
+                pairs.append((one, two))
+    pairs += [("\u1100", chr(vowel)) for vowel in range(0x1161, 0x1176)]
+    pairs += [("\uac00", chr(final)) for final in range(0x11A8, 0x11C3)]
+    assert len(pairs) > 900
+    assert [pair for pair in pairs if is_plain(*pair)] == []
+
+
+def test_the_spelling_of_labels_is_kept() -> None:
+    labels = read_labels(["-", "a", " "])
+    assert spelling_of(labels) is spelling_of(read_labels(["-", "a", " "]))
+    assert spelling_of(labels) is not spelling_of(read_labels(["-", "a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("reference", "num_words", "num_characters"),
+    [("", 1, 1), ("a", 1, 1), (" e\u0301 \n bc ", 2, 4), ("a\u00a0b", 2, 3)],
+)
+def test_what_errors_are_divided_by(reference: str, num_words: int, num_characters: int) -> None:
+    assert count_units("wer", reference) == num_words
+    assert count_units("cer", reference) == num_characters
+
+
+@pytest.mark.parametrize("name", [" ", "|", "▁", "▁a", "<space>"])
+def test_labels_that_begin_words_allow_references_of_several(name: str) -> None:
+    check_words(Spelling(read_labels(["-", "b", name])), ["b b", ""])
+
+
+def test_without_one_a_reference_is_one_word() -> None:
+    spelling = Spelling(read_labels(["-", "a", "b", "<s>"]))
+    check_words(spelling, ["ab", "", " a "])
+    message = "the reference 'a b ab' has 3 words, but no label begins a word; name a label ' '"
+    with pytest.raises(ValueError, match=message):
+        check_words(spelling, ["ab", "a b ab"])
