@@ -1,0 +1,168 @@
+"""A training that begins with the weights of another: what fits, what does not, what it says."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr.building import build_speech_task
+from asr.bundle import read_bundle
+from asr.errors import ConfigError, ModelError
+from asr.experiment import train_recipe
+from asr.recipe import Recipe, load_recipe
+from asr.storage import load_tensors
+from asr.warm_start import COLD
+from tests.lm.made_neural import characters, write_neural
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def start(trained: Path, tmp_path: Path) -> Path:
+    """A copy of a finished bundle, which a test may delete."""
+    return Path(shutil.copytree(trained / "run" / "best", tmp_path / "start"))
+
+
+def recipe_with(trained: Path, *overrides: str) -> Recipe:
+    recipe = load_recipe(trained / "beeps", overrides)
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def test_the_weights_are_those_of_the_bundle(trained: Path, start: Path, tmp_path: Path) -> None:
+    """All of them, the statistics of the training audio included, though other audio is here."""
+    lines: list[str] = []
+    recipe = recipe_with(trained, f"init_from={start}", "encoder.dropout=0.5")
+    task = build_speech_task(recipe, tmp_path / "run", command="", say=lines.append)
+    saved = load_tensors(start / "model.safetensors")
+    assert saved.keys() == task.model.state_dict().keys()
+    for name, tensor in task.model.state_dict().items():
+        assert torch.equal(tensor, saved[name]), name
+    dev = read_bundle(start).facts["dev"]["wer"]
+    assert lines == [f"beginning with the weights of {start} (dev WER {100 * dev:.2f} %)"]
+
+
+def test_expected_wer_goes_on_from_ctc_and_resumes_without_the_bundle(
+    trained: Path, start: Path, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    overrides = [
+        f"init_from={start}",
+        "objective.name=expected_wer",
+        "optimizer.learning_rate=1e-6",
+        "optimizer.schedule=constant",
+    ]
+    run = tmp_path / "run"
+    arguments = {"out": run, "say": lines.append}
+    first = train_recipe(
+        trained / "beeps", overrides=[*overrides, "training.epochs=1"], **arguments
+    )  # type: ignore[arg-type]
+    assert first.dev is not None
+    before = read_bundle(start).facts["dev"]["wer"]
+    assert first.dev.metrics["wer"] == pytest.approx(before, abs=0.1)
+    shutil.rmtree(start)
+    lines.clear()
+    train_recipe(trained / "beeps", overrides=[*overrides, "training.epochs=2"], **arguments)  # type: ignore[arg-type]
+    assert not [line for line in lines if "beginning" in line]
+    logged = (run / "metrics.jsonl").read_text(encoding="utf-8").split("\n")
+    epochs = [json.loads(line) for line in logged if '"kind": "dev"' in line]
+    assert [one["epoch"] for one in epochs] == [1, 2]
+    assert all(0 <= one["train_loss"] <= 2 for one in epochs), "an error rate, not nats"
+    bundle = read_bundle(run / "best")
+    assert bundle.recipe.init_from == str(start)
+    assert bundle.recipe.objective.name == "expected_wer"
+    card = (run / "best" / "README.md").read_text(encoding="utf-8")
+    assert f"- began with the weights of `{start}`" in card
+
+
+def test_from_random_weights_there_is_a_warning(trained: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    recipe = recipe_with(trained, "objective.name=expected_wer")
+    build_speech_task(recipe, tmp_path / "cold", command="", say=lines.append)
+    assert lines == [COLD]
+    lines.clear()
+    build_speech_task(recipe_with(trained), tmp_path / "ctc", command="", say=lines.append)
+    assert lines == []
+
+
+def test_what_differs_is_named_all_at_once(trained: Path, start: Path, tmp_path: Path) -> None:
+    recipe = recipe_with(
+        trained,
+        f"init_from={start}",
+        "frontend.num_mels=20",
+        "encoder.hidden_size=16",
+        "tokenizer.name=characters",
+        'tokenizer.symbols=" ABCDEFG"',
+    )
+    with pytest.raises(ConfigError) as caught:
+        build_speech_task(recipe, tmp_path / "run", command="")
+    assert str(caught.value) == (
+        f"init_from: {start} does not fit this recipe: frontend.num_mels is 20 here and 24 there; "
+        "encoder.hidden_size is 16 here and 32 there; the vocabulary has 9 labels here, 8 there, "
+        "only here: 'G' (set tokenizer.name = \"bundle\" and tokenizer.folder to the same folder)"
+    )
+    assert not (tmp_path / "run" / "tokenizer").exists(), "other tokens can be chosen now"
+
+
+def test_another_front_end_is_named(trained: Path, start: Path, tmp_path: Path) -> None:
+    recipe = recipe_with(
+        trained, f"init_from={start}", "frontend.name=mfcc", "frontend.num_mels=24"
+    )
+    message = "frontend.name is 'mfcc' here and 'log_mel' there"
+    with pytest.raises(ConfigError, match=message):
+        build_speech_task(recipe, tmp_path / "run", command="")
+
+
+def test_many_other_symbols_are_counted(trained: Path, start: Path, tmp_path: Path) -> None:
+    recipe = recipe_with(
+        trained,
+        f"init_from={start}",
+        "tokenizer.name=characters",
+        'tokenizer.symbols=" ABCDEFghijklmnopqr"',
+    )
+    with pytest.raises(ConfigError, match=r"only here: 'g', .*'p' and 2 more"):
+        build_speech_task(recipe, tmp_path / "run", command="")
+
+
+def test_the_tokens_of_the_bundle(trained: Path, start: Path, tmp_path: Path) -> None:
+    """For texts that have fewer symbols than those that the bundle was trained on."""
+    recipe = recipe_with(
+        trained, f"init_from={start}", "tokenizer.name=bundle", f"tokenizer.folder={start}"
+    )
+    task = build_speech_task(recipe, tmp_path / "run", command="")
+    assert task.tokenizer.symbols == read_bundle(start).tokenizer.symbols
+    (tmp_path / "written").mkdir()
+    task.write_bundle(tmp_path / "written", {})
+    assert (tmp_path / "written" / "tokenizer.json").is_file()
+
+
+def test_no_such_bundle(trained: Path, tmp_path: Path) -> None:
+    recipe = recipe_with(trained, f"init_from={tmp_path}/best")
+    with pytest.raises(ConfigError, match=r"init_from: .*best: no such bundle; train that model"):
+        build_speech_task(recipe, tmp_path / "run", command="")
+
+
+def test_a_damaged_bundle_and_one_of_a_language_model(
+    trained: Path, start: Path, tmp_path: Path
+) -> None:
+    (start / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        build_speech_task(recipe_with(trained, f"init_from={start}"), tmp_path / "run", command="")
+    write_neural(tmp_path / "lm", characters("AB "))
+    with pytest.raises(ModelError, match="is a language model, no speech recogniser"):
+        build_speech_task(
+            recipe_with(trained, f"init_from={tmp_path / 'lm'}"), tmp_path / "run", command=""
+        )
+
+
+@pytest.mark.parametrize("corpus", ["an4", "speechocean762", "librispeech"])
+def test_the_recipes_fit_those_that_they_begin_with(corpus: str) -> None:
+    base = load_recipe(ROOT / "recipes" / corpus)
+    warm = load_recipe(ROOT / "recipes" / corpus / "expected_wer.toml")
+    assert isinstance(base, Recipe)
+    assert isinstance(warm, Recipe)
+    assert warm.init_from == f"exp/{corpus}/default/best"
+    same = ("data", "frontend", "augment", "tokenizer", "encoder")
+    assert [getattr(warm, name) for name in same] == [getattr(base, name) for name in same]
