@@ -8,7 +8,7 @@ character in that place. Labels of several (sub-words) are followed through the 
 
 import numpy as np
 
-from asr.compiled import compiled
+from asr.compiled import compiled, compiled_loop
 from asr.objectives.edit_rows import (
     first_row,
     joined,
@@ -118,7 +118,7 @@ def _rows(text, reference):  # type: ignore[no-untyped-def]
     return before, after
 
 
-@compiled
+@compiled_loop
 def _side_by_side(sides, boundary, reference, matched):  # type: ignore[no-untyped-def]
     """The errors of a prefix and a suffix, with a space between them where words meet.
 
@@ -139,7 +139,7 @@ def _side_by_side(sides, boundary, reference, matched):  # type: ignore[no-untyp
     return joined(head, tail)
 
 
-@compiled
+@compiled_loop
 def _outcomes(sides, labels, reference, memory):  # type: ignore[no-untyped-def]
     """The errors with each label between a prefix and a suffix, the blank's for silent ones.
 
@@ -156,19 +156,21 @@ def _outcomes(sides, labels, reference, memory):  # type: ignore[no-untyped-def]
     boundary = _side_by_side(sides, True, reference, matched)
     for k in range(len(row)):
         row[k] = boundary if labels.kind[k] == BOUNDARY else silent
-    parted, tail = scratch[0], scratch[1]  # the prefix and a space; the suffix, perhaps after one
-    parted[:] = before[prefix[0]]
-    if prefix[0] > 0:
+    head = parted = before[prefix[0]]
+    if prefix[0] > 0:  # the prefix and a space
+        parted = scratch[0]
         step(before[prefix[0]], reference.space, characters, parted)
-    tail[:] = after[suffix[0]]
-    if suffix[1] and suffix[0] < len(after) - 1:
+    if prefix[1]:
+        head = parted
+    tail = after[suffix[0]]
+    if suffix[1] and suffix[0] < len(after) - 1:  # the suffix after a space
+        tail = scratch[1]
         step_back(after[suffix[0]], reference.space, characters, tail)
-    head = parted if prefix[1] else before[prefix[0]]
     _put_between(JOINS, head, tail, labels, reference, memory)
     _put_between(BEGINS, parted, tail, labels, reference, memory)
 
 
-@compiled
+@compiled_loop
 def _put_between(kind, head, tail, labels, reference, memory):  # type: ignore[no-untyped-def]
     """Fill in the errors with the text of each label of a kind between two rows."""
     row, scratch, matched = memory
@@ -183,8 +185,8 @@ def _put_between(kind, head, tail, labels, reference, memory):  # type: ignore[n
             row[k] = min(unmatched, matched[number]) if number >= 0 else unmatched
             continue
         now, other = scratch[2], scratch[3]
-        now[:] = head
-        for c in range(begin, end):
+        step(head, number, characters, now)
+        for c in range(begin + 1, end):
             step(now, reference.label_text[c], characters, other)
             now, other = other, now
         row[k] = joined(now, tail)

@@ -25,6 +25,7 @@ from asr.objectives.text_loss import (
     mean_losses,
     without_nan,
 )
+from asr.objectives.transcripts import check_words, spelling_of
 
 
 def reinforce_loss(  # noqa: PLR0913 - as `expected_loss`
@@ -48,6 +49,8 @@ def reinforce_loss(  # noqa: PLR0913 - as `expected_loss`
     check_arguments(log_probs, lengths, references, known, num_samples)
     if num_samples < 2:
         raise ValueError(f"num_samples must be at least 2 for a baseline, got {num_samples}")
+    if loss == "wer":
+        check_words(spelling_of(known), references)
     frames = lengths.to(log_probs.device)
     inside = frames_inside(frames, log_probs.shape[1])
     with torch.no_grad():

@@ -8,7 +8,7 @@ neighbours (the blanks between two letters) have the same outcomes.
 
 import numpy as np
 
-from asr.compiled import compiled
+from asr.compiled import compiled, compiled_loop
 from asr.objectives.edit_rows import (
     first_row,
     joined,
@@ -140,7 +140,7 @@ def _rows(text, words, reference):  # type: ignore[no-untyped-def]
     return before, after
 
 
-@compiled
+@compiled_loop
 def _outcomes(left, right, rows, labels, reference, memory):  # type: ignore[no-untyped-def]
     """The errors with each label between two pieces of words, the blank's for silent ones.
 
@@ -157,13 +157,13 @@ def _outcomes(left, right, rows, labels, reference, memory):  # type: ignore[no-
     spelled = reference.words
     silent = _as_one(left, right, before, after, reference, (matched, fits))
     joins = with_unit_between(before, after, spelled, matched)
-    complete, tail = scratch[0], scratch[1]  # with a boundary after the left piece
-    complete[:] = before
-    tail[:] = after
+    complete, tail = before, after  # with a boundary after the left piece
     nothing = left[:0]
     if len(left):
+        complete = scratch[0]
         step(before, _number(left, nothing, reference), spelled, complete)
     if len(right):
+        tail = scratch[1]
         step_back(after, _number(right, nothing, reference), spelled, tail)
     boundary = joined(complete, tail)
     for k in range(len(row)):
@@ -177,7 +177,7 @@ def _outcomes(left, right, rows, labels, reference, memory):  # type: ignore[no-
     _match(nothing, right, BEGINS, labels, reference, (row, matched, fits))
 
 
-@compiled
+@compiled_loop
 def _match(left, right, kind, labels, reference, memory):  # type: ignore[no-untyped-def]
     """Lower the errors of the labels that make a word of the reference of two pieces."""
     row, matched, fits = memory
@@ -194,7 +194,7 @@ def _match(left, right, kind, labels, reference, memory):  # type: ignore[no-unt
                 row[k] = min(row[k], matched[d])
 
 
-@compiled
+@compiled_loop
 def _as_one(left, right, before, after, reference, memory):  # type: ignore[no-untyped-def]
     """The errors when two pieces are one word, or none where both are empty."""
     matched, _ = memory
@@ -205,7 +205,7 @@ def _as_one(left, right, before, after, reference, memory):  # type: ignore[no-u
     return min(unmatched, matched[number]) if number >= 0 else unmatched
 
 
-@compiled
+@compiled_loop
 def _number(left, right, reference):  # type: ignore[no-untyped-def]
     """The number of the word of the reference that two pieces spell, or -1."""
     for d in range(len(reference.begin) - 1):
@@ -216,13 +216,13 @@ def _number(left, right, reference):  # type: ignore[no-untyped-def]
     return -1
 
 
-@compiled
+@compiled_loop
 def _fit(left, right, reference, fits):  # type: ignore[no-untyped-def]
     for d in range(len(fits)):
         fits[d] = _fits(left, right, d, reference)
 
 
-@compiled
+@compiled_loop
 def _fits(left, right, d, reference):  # type: ignore[no-untyped-def]
     """Whether a word of the reference begins with one piece and ends, after it, with another."""
     begin, end = reference.begin[d], reference.begin[d + 1]

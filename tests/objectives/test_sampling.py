@@ -62,6 +62,15 @@ def test_improbable_labels_are_drawn_as_often_as_they_should_be(
     assert drawn.flatten().tolist() == list(range(1, 11))
 
 
+def test_what_a_sum_lacks_is_missing_from_every_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not from the last one alone: scores in float32 add up to a little more or less than 1."""
+    probs = torch.tensor([[[0.4998, 0.4997]]], dtype=torch.float64)
+    numbers = torch.tensor([0.49999, 0.50001, 0.50008, 0.9999999], dtype=torch.float64)
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: numbers.expand(shape))
+    drawn = sample_alignments(probs.log(), torch.tensor([1]), 4)
+    assert drawn.flatten().tolist() == [0, 0, 1, 1]
+
+
 def test_a_generator_decides_everything() -> None:
     log_probs, lengths = random_log_probs(2, 9, 5), torch.tensor([9, 9])
     state = torch.get_rng_state()

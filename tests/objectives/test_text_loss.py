@@ -31,9 +31,7 @@ def test_the_losses_of_alignments(alphabet: str, name: str) -> None:
     for alignments, reference in random_cases(labels, 20):
         batch = torch.from_numpy(alignments).expand(2, -1, -1)
         lengths = torch.tensor([alignments.shape[1], 1])
-        found = losses_of_samples(
-            batch, lengths, [reference, "b"], labels, loss_argument(name)
-        )
+        found = losses_of_samples(batch, lengths, [reference, "b"], labels, loss_argument(name))
         for row, length, text in zip(found, lengths.tolist(), (reference, "b"), strict=True):
             expected = path_losses(batch[0, :, :length], text, labels, LOSSES[name])
             assert torch.equal(row, expected)

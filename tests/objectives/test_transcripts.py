@@ -4,7 +4,7 @@ import unicodedata
 import pytest
 
 from asr.data.labels import read_labels
-from asr.objectives.transcripts import Spelling, check_words, count_units, spelling_of
+from asr.objectives.transcripts import Spelling, check_words, spelling_of
 from tests.objectives.sampling_reference import ALPHABETS, COMPOSING
 
 
@@ -44,15 +44,6 @@ def test_the_spelling_of_labels_is_kept() -> None:
     labels = read_labels(["-", "a", " "])
     assert spelling_of(labels) is spelling_of(read_labels(["-", "a", " "]))
     assert spelling_of(labels) is not spelling_of(read_labels(["-", "a", "b"]))
-
-
-@pytest.mark.parametrize(
-    ("reference", "num_words", "num_characters"),
-    [("", 1, 1), ("a", 1, 1), (" e\u0301 \n bc ", 2, 4), ("a\u00a0b", 2, 3)],
-)
-def test_what_errors_are_divided_by(reference: str, num_words: int, num_characters: int) -> None:
-    assert count_units("wer", reference) == num_words
-    assert count_units("cer", reference) == num_characters
 
 
 @pytest.mark.parametrize("name", [" ", "|", "▁", "▁a", "<space>"])

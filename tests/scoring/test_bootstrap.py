@@ -1,11 +1,20 @@
 """Intervals against the exact distribution of a bootstrap, and its invariances."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from asr.scoring.bootstrap import group_sums, rate_interval, resampled_sums
+from asr.scoring.bootstrap import (
+    REPLICATES,
+    Difference,
+    group_sums,
+    paired_difference,
+    rate_interval,
+    resampled_sums,
+)
 
 
 def binomial_quantile(trials: int, successes: int, level: float) -> int:
@@ -106,3 +115,113 @@ def test_sequences_must_fit_together() -> None:
         rate_interval([1], [1, 2])
     with pytest.raises(ValueError, match="must have one value per utterance"):
         rate_interval([1, 2], [1, 2], groups=["a"])
+
+
+def difference(*arguments: list[float] | NDArray[np.float64] | list[int]) -> Difference:
+    found = paired_difference(*(list(each) for each in arguments))
+    assert found is not None
+    return found
+
+
+def two_systems(utterances: int) -> tuple[NDArray[np.float64], ...]:
+    """Errors of two systems that find the same utterances hard, and lengths."""
+    generator = np.random.default_rng(7)
+    lengths = generator.integers(3, 12, size=utterances)
+    hardness = generator.uniform(0.2, 0.8, size=utterances)
+    errors = generator.binomial(lengths, hardness)
+    others = np.clip(errors + generator.integers(-1, 2, size=utterances), 0, None)
+    return errors.astype(float), others.astype(float), lengths.astype(float)
+
+
+def test_a_large_set_agrees_with_the_normal_approximation() -> None:
+    """The delta method: the rate's error is the mean of errors less rate times length."""
+    errors, others, lengths = two_systems(4000)
+    value = (errors - others).sum() / lengths.sum()
+    residuals = errors - others - value * lengths
+    deviation = math.sqrt((residuals**2).sum()) / lengths.sum()
+    found = difference(errors, others, lengths)
+    assert found.value == pytest.approx(value)
+    assert found.standard_error == pytest.approx(deviation, rel=0.03)
+    wide = NormalDist().inv_cdf(0.975) * deviation
+    assert found.interval == pytest.approx((value - wide, value + wide), abs=0.05 * deviation)
+    likely = 2 * NormalDist().cdf(-abs(value) / deviation)
+    assert 0.01 < likely < 0.9, "else the next line shows little"
+    assert found.p == pytest.approx(likely, abs=0.03)
+
+
+def test_pairing_is_sharper_than_two_intervals() -> None:
+    """The variances of unpaired rates would add up; here what is hard is hard for both."""
+    errors, others, lengths = two_systems(1000)
+    own = [difference(each, [0.0] * 1000, lengths).standard_error for each in (errors, others)]
+    assert difference(errors, others, lengths).standard_error < 0.5 * math.hypot(*own)
+
+
+@pytest.mark.parametrize("better", [1, 2, 3])
+def test_one_word_utterances_have_a_known_p(better: int) -> None:
+    """No draw is above 0; one is 0 where all of the utterances that differ were missed."""
+    errors, others = [0.0] * 20, [1.0] * better + [0.0] * (20 - better)
+    found = difference(errors, others, [1] * 20)
+    assert found.value == -better / 20
+    assert found.p == pytest.approx(2 * (1 - better / 20) ** 20, abs=0.03)
+
+
+def test_the_interval_holds_0_exactly_where_p_is_large() -> None:
+    generator = np.random.default_rng(11)
+    for shift in np.linspace(-0.5, 0.5, 11):
+        errors = generator.normal(shift, 1, size=60)
+        found = difference(errors, [0.0] * 60, [1] * 60)
+        low, high = found.interval
+        assert (low <= 0 <= high) == (found.p > 0.05)
+
+
+def test_systems_exchanged_give_the_negative() -> None:
+    errors, others, lengths = two_systems(200)
+    one, other = difference(errors, others, lengths), difference(others, errors, lengths)
+    assert other.value == -one.value
+    assert other.interval == pytest.approx((-one.interval[1], -one.interval[0]))
+    assert (other.p, other.standard_error) == pytest.approx((one.p, one.standard_error))
+
+
+def test_equal_systems_do_not_differ() -> None:
+    errors, _, lengths = two_systems(50)
+    assert difference(errors, errors, lengths) == Difference(0.0, (0.0, 0.0), 0.0, 1.0)
+
+
+def test_a_p_is_never_0() -> None:
+    found = difference([0.0] * 30, [5.0] * 30, [10] * 30)
+    assert (found.value, found.interval) == (-0.5, (-0.5, -0.5))
+    assert found.p == 2 / (REPLICATES + 1)
+
+
+def test_differences_of_speakers_are_drawn_whole() -> None:
+    errors, others, lengths = [1.0, 4, 0, 2, 3, 0], [2.0, 2, 0, 1, 3, 1], [5, 9, 4, 6, 8, 3]
+    speakers = ["a", "b", "a", "c", "b", "c"]
+    by_hand = paired_difference([1, 7, 2], [2, 5, 2], [9, 17, 9])
+    assert paired_difference(errors, others, lengths, groups=speakers) == by_hand
+    whole = paired_difference(errors, others, lengths)
+    assert paired_difference(errors, others, lengths, groups=range(6)) == whole
+
+
+def test_speakers_for_whom_systems_differ_widen_the_difference() -> None:
+    """Ten utterances of a speaker that are alike count as one: wider by the root of ten."""
+    errors = np.repeat(np.random.default_rng(3).normal(size=100), 10)
+    speakers = np.repeat(np.arange(100), 10).tolist()
+    own = difference(errors, [0.0] * 1000, [1] * 1000)
+    of_speakers = paired_difference(list(errors), [0.0] * 1000, [1] * 1000, groups=speakers)
+    assert of_speakers is not None
+    assert of_speakers.value == own.value
+    wider = of_speakers.standard_error / own.standard_error
+    assert wider == pytest.approx(math.sqrt(10), rel=0.05)
+
+
+def test_one_pair_says_nothing() -> None:
+    assert paired_difference([], [], []) is None
+    assert paired_difference([1], [2], [4]) is None
+    assert paired_difference([1, 0], [2, 0], [4, 4], groups=["a", "a"]) is None
+
+
+def test_pairs_must_fit_together() -> None:
+    with pytest.raises(ValueError, match="must have one value per utterance"):
+        paired_difference([1], [1, 2], [1, 2])
+    with pytest.raises(ValueError, match="must have one value per utterance"):
+        paired_difference([1, 2], [1, 2], [1, 2], groups=["a"])
