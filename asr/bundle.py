@@ -224,7 +224,7 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], model: nn.Module) -> st
     lines = [
         "# A speech recogniser made with `asr`",
         "",
-        f"- {recipe.objective.name.upper()}, {recipe.encoder.num_layers} x "
+        f"- {_title(recipe.objective.name)}, {recipe.encoder.num_layers} x "
         f"{recipe.encoder.hidden_size} {recipe.encoder.cell}, {recipe.frontend.name} front end at "
         f"{recipe.frontend.sample_rate} Hz, {recipe.tokenizer.name}; {parameters:,} parameters",
         f"- trained on `{recipe.data.train}`, {facts.get('epochs')} epochs, "
@@ -254,3 +254,8 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], model: nn.Module) -> st
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _title(objective: str) -> str:
+    """The name of an objective for people."""
+    return objective.upper().replace("_", " ")

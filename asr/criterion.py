@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from asr.data.batching import Batch
@@ -17,7 +18,8 @@ from asr.objectives.ctc import CTCConfig, ctc_loss
 from asr.objectives.expected_wer import ExpectedWERConfig, expected_loss
 from asr.objectives.nbest_wer import nbest_loss
 from asr.objectives.reinforce import reinforce_loss
-from asr.objectives.text_loss import divisors, text_loss
+from asr.objectives.sampling import frames_inside
+from asr.objectives.text_loss import divisors, text_loss, without_nan
 
 NBEST_BEAM = 16  # prefixes, at least; the hypotheses of a list come out of them
 
@@ -115,11 +117,9 @@ class ExpectedErrorCriterion:
     def _nbest(
         self, log_probs: Tensor, lengths: Tensor, batch: Batch, texts: Sequence[str]
     ) -> Tensor:
-        if log_probs.isnan().any():
-            return log_probs.sum(dim=(1, 2))  # NaN as well; the loop names the utterances
-        lists = self._search.decode_nbest(
-            log_probs.detach(), lengths, nbest=self.config.num_samples
-        )
+        inside = frames_inside(lengths.to(log_probs.device), log_probs.shape[1])
+        scores, broken = without_nan(log_probs, inside)
+        lists = self._search.decode_nbest(scores.detach(), lengths, nbest=self.config.num_samples)
         count = text_loss(self.config.loss)
         by = divisors(self.config.loss, texts, self.config.raw_counts)
         losses = [
@@ -127,7 +127,8 @@ class ExpectedErrorCriterion:
             for hypotheses, text, length in zip(lists, texts, by, strict=True)
         ]
         candidates = [[hypothesis.tokens for hypothesis in hypotheses] for hypotheses in lists]
-        return nbest_loss(log_probs, lengths, candidates, losses, ids=batch.ids)
+        means = nbest_loss(scores, lengths, candidates, losses, ids=batch.ids)
+        return means.masked_fill(broken, torch.nan)
 
     @cached_property
     def _search(self) -> BeamSearch:

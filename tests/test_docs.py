@@ -91,3 +91,9 @@ def test_the_corpus_helper_is_reproducible(tmp_path: Path) -> None:
     second = write_corpus(tmp_path / "b")
     for name in ("train.jsonl", "wav/train-000.wav", "wav/test-003.wav"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_the_guide_to_the_expected_word_error_rate_shows_the_tested_loop() -> None:
+    script = DOCS / "tests" / "objectives" / "expected_wer_example.py"
+    (block,) = python_blocks(DOCS / "docs" / "expected_wer.md")
+    assert block == script.read_text(encoding="utf-8").replace("  # noqa: T201", "")

@@ -125,10 +125,10 @@ def before(experiment: Experiment) -> Iterator[str]:
         f"finds a difference in WER of {least_detectable(1):.2f} standard errors of the paired "
         f"difference with a probability of {POWER:.0%}. How large that error is depends on how "
         "alike two systems err; each row takes two that there are. Assumption: the errors of two "
-        "arms are as alike as theirs. Arms begin with the same weights and are means over seeds, so that a "
-        "dictionary or a language model on one side should part more than they do, and its row be "
-        "an upper bound; two seeds of one arm, where there are any, are nearer. The last column is "
-        "for two systems of these rates whose errors have nothing to do with each other."
+        "arms are as alike as theirs. Arms begin with the same weights and are means over seeds, so "
+        "that a dictionary or a language model on one side should part more than they do, and its "
+        "row be an upper bound; two seeds of one arm, where there are any, are nearer. The last "
+        "column is for two systems of these rates whose errors have nothing to do with each other."
     )
     yield ""
     yield from _table(

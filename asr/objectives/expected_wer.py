@@ -131,7 +131,7 @@ def expected_loss(  # noqa: PLR0913 - usable alone, without a config
         if not learns:
             losses = losses_of_samples(alignments, lengths, references, known, loss)
             return mean_losses(losses, by, broken, log_probs)
-        probs = (scores.exp() * inside[..., None]).nan_to_num_(0.0)
+        probs = scores.exp().nan_to_num_(0.0)  # beyond the lengths may stand anything
         wanted = probs >= probability_floor if probability_floor else None
         exchange = _exchange(loss, known, references, wanted)
         threads = 1 if callable(loss) else torch.get_num_threads()
@@ -180,7 +180,8 @@ def _exchange_all(
     changes = np.zeros(probs.shape, np.float64 if probs.dtype == torch.float64 else np.float32)
 
     def one(b: int) -> None:
-        exchange(b, samples[b, :, : frames[b]], changes[b, : frames[b]], losses[b])
+        own = np.ascontiguousarray(samples[b, :, : frames[b]])  # one type, compiled once
+        exchange(b, own, changes[b, : frames[b]], losses[b])
 
     threads = min(threads, len(samples))
     if threads <= 1:

@@ -168,12 +168,6 @@ def _may_compose(character: str) -> bool:
     return korean or unicodedata.category(character).startswith("M")
 
 
-def count_units(loss: str, reference: str) -> int:
-    """Words or characters of a reference, at least 1: what errors are divided by."""
-    text = normalize_text(reference)
-    return max(1, len(words(text)) if loss == "wer" else len(text))
-
-
 def check_words(spelling: Spelling, references: Sequence[str]) -> None:
     """Return when the labels can tell the words of references apart.
 
