@@ -1,22 +1,23 @@
 """Ways to train a converged CTC model on, compared: CTC and the estimators of the expected WER.
 
     asr train recipes/speechocean762
-    asr lm train data/speechocean762/train.jsonl --order 3 -o 3.arpa
-    cut -f1 exp/speechocean762/default/best/vocabulary.tsv > words.txt
+    asr lm train data/speechocean762/train.jsonl --order 3 -o exp/lm/speechocean762_3.arpa
+    cut -f1 exp/speechocean762/default/best/vocabulary.tsv > exp/lm/speechocean762_words.txt
 
-    RECIPE=recipes/speechocean762/expected_wer.toml
-    python -m tools.compare_objectives decode $RECIPE --lexicon words.txt --lm 3.arpa --jobs 2
-    python -m tools.compare_objectives report $RECIPE --before    # what could be seen at all
-    python -m tools.compare_objectives train $RECIPE --jobs 2     # hours; the same command resumes
-    python -m tools.compare_objectives decode $RECIPE --lexicon words.txt --lm 3.arpa --jobs 2
-    python -m tools.compare_objectives report $RECIPE > report.md
+    python -m tools.compare_objectives decode speechocean762
+    python -m tools.compare_objectives report speechocean762 --before      # what could be seen
+    python -m tools.compare_objectives train speechocean762 --epochs 4 --jobs 2         # hours
+    python -m tools.compare_objectives decode speechocean762 --jobs 2
+    python -m tools.compare_objectives report speechocean762 > report.md
 
-From the repository's root; everything goes to `exp/compare/speechocean762`, or to `--out`
-(`tools/objective_arms.py` says where). `--rates` and `--seeds` must be the same in all commands.
+From the repository's root. A corpus stands for `recipes/CORPUS/expected_wer.toml`; any such recipe
+will do. Everything goes to `exp/compare/CORPUS`, or to `--out` (`tools/objective_arms.py` says
+where). `--rates` and `--seeds` must be the same in all commands.
 
 - train: every arm of `tools/objective_arms.py` begins with the bundle `init_from` of the recipe and
   trains for as long (`--minutes`), evaluation apart: a training of one epoch tells how long an
   epoch takes, which gives the number of epochs (`--epochs` gives the same number to all instead).
+  Begin it on an idle machine: on a busy one the arms get the wrong number of epochs.
   Every rate is tried with the first seed; the one with the lowest dev WER, the lower of equals,
   runs with the other seeds. Test data is not looked at.
 - decode: the starting bundle, and those chosen that are finished, on the test data: greedy, with
@@ -25,14 +26,18 @@ From the repository's root; everything goes to `exp/compare/speechocean762`, or 
 - report: tables in Markdown, only of what lies in the files; what does not is "not run".
 
 What is finished is not done again, a training that was stopped goes on. What fails is named at the
-end, with exit code 1; the rest is done.
+end, with exit code 1; the rest is done. The same command may run several times at once: each leaves
+to the others what they are at (a lock beside each run), does the rest, and waits for them.
 """
 
 import argparse
+import fcntl
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -40,8 +45,8 @@ from typing import Any
 
 from asr.config import parse
 from asr.errors import AsrError, ConfigError, shown
-from asr.recipe import Recipe, as_toml
-from asr.storage import file_hash, read_json, write_atomically, write_json
+from asr.recipe import Recipe, as_toml, recipe_file
+from asr.storage import cannot_write, file_hash, read_json, write_atomically, write_json
 from asr.training.run import differences
 from tools.objective_arms import (
     ARMS,
@@ -58,6 +63,8 @@ from tools.objective_jobs import Job, Runner, checked, run_asr, run_jobs, run_st
 from tools.objective_report import before, report
 
 RATES, SEEDS, MINUTES = (3e-5, 1e-4, 3e-4), (1, 2, 3), 6.0
+BUSY = 0.5  # load of a machine on which times mean little
+POLL_SECONDS = 5.0
 
 
 def train(experiment: Experiment, options: argparse.Namespace, run: Runner) -> list[str]:
@@ -66,8 +73,8 @@ def train(experiment: Experiment, options: argparse.Namespace, run: Runner) -> l
     Raises:
         AsrError: the starting bundle or the folder cannot be used.
     """
-    keep_start(experiment)
-    work = partial(run_jobs, side_by_side=options.jobs, out=experiment.out, run=run, say=_say)
+    _begin(experiment)
+    work = partial(share_jobs, out=experiment.out, side_by_side=options.jobs, run=run)
     failed: list[str] = []
     if options.epochs:
         epochs = dict.fromkeys(ARMS, options.epochs)
@@ -75,7 +82,7 @@ def train(experiment: Experiment, options: argparse.Namespace, run: Runner) -> l
         seconds, failed = calibrate(experiment, options.jobs, run)
         epochs = {arm: max(1, round(60 * options.minutes / each)) for arm, each in seconds.items()}
     for arm, count in epochs.items():
-        _say(f"{arm}: {count} epochs")
+        _say(f"{arm}: epochs {count}")
 
     def training(runs: Sequence[Run]) -> list[Job]:
         return [
@@ -92,17 +99,20 @@ def calibrate(experiment: Experiment, jobs: int, run: Runner) -> tuple[dict[str,
     file = experiment.out / "calibration.json"
     known: dict[str, dict[str, Any]] = read_json(file) if file.is_file() else {}
     machine, runs = f"{_machine()}, {jobs} side by side", {}
+    load = round(os.getloadavg()[0], 1)
     for arm in ARMS:
         if arm not in known:
             runs[arm] = Run(arm, experiment.rates[0], experiment.seeds[0])
         elif known[arm]["machine"] != machine:
             _say(f"{arm}: an epoch was measured on {known[arm]['machine']}; now on {machine}")
+    if runs and load > BUSY:
+        _say(f"warning: a load of {load} before an epoch is measured, which others make longer")
     work = [_training(experiment, each, 1, f"calibration/{arm}") for arm, each in runs.items()]
-    failed = run_jobs(work, side_by_side=jobs, out=experiment.out, run=run, say=_say)
+    failed = share_jobs(work, out=experiment.out, side_by_side=jobs, run=run)
     for arm in runs:
         if facts := read_facts(experiment.out / "calibration" / arm):
             measured = {"seconds_per_epoch": facts.seconds / facts.epochs, "steps": facts.steps}
-            known[arm] = {**measured, "machine": machine}
+            known[arm] = {**measured, "machine": machine, "load": load}
     write_json(file, known)
     return {arm: known[arm]["seconds_per_epoch"] for arm in ARMS if arm in known}, failed
 
@@ -113,19 +123,93 @@ def decode(experiment: Experiment, options: argparse.Namespace, run: Runner) -> 
     Raises:
         AsrError: the starting bundle or the folder cannot be used, or a file is missing.
     """
-    for file in (options.lexicon, options.lm):
+    corpus = recipe_file(options.recipe).resolve().parent.name
+    files = {
+        "lexicon": options.lexicon or Path(f"exp/lm/{corpus}_words.txt"),
+        "lm": options.lm or Path(f"exp/lm/{corpus}_3.arpa"),
+    }
+    for file in files.values():
         if not file.is_file():
             raise ConfigError(f"{shown(file)}: no such file")
-    bundles = {START: keep_start(experiment)}
+    bundles = {START: _begin(experiment)}
     for arm in ARMS:
         runs = experiment.chosen(arm)
         finished = [each for each in runs if read_facts(experiment.out / each.name)]
         bundles |= {each.name: experiment.out / each.name / "best" for each in finished}
         if len(finished) < len(experiment.seeds):
             _say(f"{arm}: {len(finished)} of {len(experiment.seeds)} chosen runs are finished")
-    files = {"lexicon": options.lexicon, "lm": options.lm}
     jobs = [_decoding(experiment, name, bundle, files) for name, bundle in bundles.items()]
-    return run_jobs(jobs, side_by_side=options.jobs, out=experiment.out, run=run, say=_say)
+    return share_jobs(jobs, out=experiment.out, side_by_side=options.jobs, run=run)
+
+
+def share_jobs(jobs: Sequence[Job], *, out: Path, side_by_side: int, run: Runner) -> list[str]:
+    """Do the jobs that no other command is at, then what others leave; the names that failed."""
+    failed: list[str] = []
+    left, taken, waiting = list(jobs), set[str](), set[str]()
+
+    def tell(line: str) -> None:
+        if not any(f" {name}: " in line for name in taken):  # nothing was done there
+            _say(line)
+
+    while left:
+        taken.clear()
+        work = [_unless_taken(job, out, taken) for job in left]
+        failed += run_jobs(work, side_by_side=side_by_side, out=out, run=run, say=tell)
+        for name in sorted(taken - waiting):
+            _say(f"{name}: another command is at it")
+        left, waiting = [job for job in left if job.name in taken], set(taken)
+        while left and all(_is_taken(out, job.name) for job in left):
+            time.sleep(POLL_SECONDS)
+    return failed
+
+
+@contextmanager
+def claim(out: Path, name: str) -> Iterator[bool]:
+    """True, and then no other process gets it before this one lets go or dies; or False.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
+    file = (out / name).with_name(f".{Path(name).name}.lock")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.open("wb")
+    except OSError as error:
+        raise cannot_write(file, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = True
+        except BlockingIOError:
+            mine = False
+        yield mine
+
+
+def _unless_taken(job: Job, out: Path, taken: set[str]) -> Job:
+    """The job, which only adds its name to `taken` where another process is at it."""
+
+    def work(runner: Runner) -> None:
+        with claim(out, job.name) as mine:
+            if mine:
+                job.work(runner)
+            else:
+                taken.add(job.name)
+
+    return Job(job.name, work)
+
+
+def _is_taken(out: Path, name: str) -> bool:
+    with claim(out, name) as mine:
+        return not mine
+
+
+def _begin(experiment: Experiment) -> Path:
+    """The copy of the starting bundle, made by one process alone."""
+    while True:
+        with claim(experiment.out, START) as mine:
+            if mine:
+                return keep_start(experiment)
+        time.sleep(POLL_SECONDS)
 
 
 def _training(experiment: Experiment, run: Run, epochs: int, name: str = "") -> Job:
@@ -181,6 +265,7 @@ def _decoding(experiment: Experiment, name: str, bundle: Path, files: Mapping[st
             place = folder / mode
             used = {key: digest for key, digest in hashes.items() if f"--{key}" in options}
             inputs = model | used | {"manifest": file_hash(Path(data.test))}
+            inputs |= {"tuned_on": tuned["manifest"]} if mode == "lm" else {}
             written = ["--out", str(place), "--json", str(place / "scores.json")]
             arguments = ["evaluate", str(bundle), data.test, *options, *written]
             run_step(runner, arguments, place, inputs)
@@ -199,6 +284,12 @@ def _machine() -> str:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _recipe(text: str) -> Path:
+    """The recipe that a corpus stands for, or the path itself."""
+    of_corpus = Path("recipes") / text / "expected_wer.toml"
+    return of_corpus if of_corpus.is_file() else Path(text)
 
 
 def _rate(text: str) -> float:
@@ -224,8 +315,9 @@ def _minutes(text: str) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("recipe", type=Path, help="with the expected WER and init_from")
-    common.add_argument("--out", type=Path, help="default: exp/compare/RECIPE")
+    named = "a corpus of recipes/, or a recipe with the expected WER and init_from"
+    common.add_argument("recipe", type=_recipe, metavar="CORPUS", help=named)
+    common.add_argument("--out", type=Path, help="default: exp/compare/CORPUS")
     common.add_argument("--rates", type=_rate, nargs="+", default=RATES)
     common.add_argument("--seeds", type=_positive, nargs="+", default=SEEDS)
     jobs = argparse.ArgumentParser(add_help=False)
@@ -237,8 +329,8 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--minutes", type=_minutes, default=MINUTES, help="of training, each")
     length.add_argument("--epochs", type=_positive, help="of all arms alike, instead of --minutes")
     decoding = commands.add_parser("decode", parents=[common, jobs])
-    decoding.add_argument("--lexicon", type=Path, required=True)
-    decoding.add_argument("--lm", type=Path, required=True, help="ARPA file")
+    decoding.add_argument("--lexicon", type=Path, help="default: exp/lm/CORPUS_words.txt")
+    decoding.add_argument("--lm", type=Path, help="default: exp/lm/CORPUS_3.arpa")
     reporting = commands.add_parser("report", parents=[common])
     reporting.add_argument("--before", action="store_true", help="only what could be detected")
     return parser
@@ -261,6 +353,7 @@ def main(arguments: Sequence[str] | None = None, run: Runner = run_asr) -> int:
         _say("stopped; the same command goes on")
         return 130
     failures = read_failures(experiment.out)
+    failed = [name for name in failed if name in failures]  # not what another command mended
     for name in failed:
         _say(f"failed: {name}: {failures[name]['message']}")
     return 1 if failed else 0

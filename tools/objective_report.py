@@ -121,14 +121,15 @@ def before(experiment: Experiment) -> Iterator[str]:
         return
     one = next(iter(there.values()))
     yield (
-        f"{len(one.ids)} utterances, {sum(one.lengths)} words. A two-sided test at {LEVEL:.0%} "
-        f"finds a difference in WER of {least_detectable(1):.2f} standard errors of the paired "
-        f"difference with a probability of {POWER:.0%}. How large that error is depends on how "
-        "alike two systems err; each row takes two that there are. Assumption: the errors of two "
-        "arms are as alike as theirs. Arms begin with the same weights and are means over seeds, so "
-        "that a dictionary or a language model on one side should part more than they do, and its "
-        "row be an upper bound; two seeds of one arm, where there are any, are nearer. The last "
-        "column is for two systems of these rates whose errors have nothing to do with each other."
+        f"{len(one.ids)} utterances, {sum(one.lengths)} words. A two-sided test at "
+        f"{100 * LEVEL:g} % finds a difference in WER of {least_detectable(1):.2f} standard errors "
+        f"of the paired difference with a probability of {100 * POWER:g} %. How large that error "
+        "is depends on how alike two systems err; each row takes two that there are. Assumption: "
+        "the errors of two arms are as alike as theirs. Arms begin with the same weights and are "
+        "means over seeds: they should part less than greedy and a dictionary or a language model, "
+        "whose rows thus are likely upper bounds; two seeds of one arm are nearer. "
+        "The last column is for two systems of these rates whose errors have nothing to do with "
+        "each other."
     )
     yield ""
     yield from _table(
@@ -212,8 +213,9 @@ def _arms(experiment: Experiment, decoded: Decoded) -> Iterator[str]:
     )
     calibration = experiment.out / "calibration.json"
     if calibration.is_file():
-        machines = {each["machine"] for each in read_json(calibration).values()}
-        yield f"Epochs were measured on: {'; '.join(sorted(machines))}."
+        measured = read_json(calibration).values()
+        places = {f"{each['machine']}, load {each['load']} before" for each in measured}
+        yield f"Epochs were measured on: {'; '.join(sorted(places))}."
     yield ""
     tests = [f"test, {title}" for title in MODES.values()]
     head = ["arm", "rate", "epochs", "ms / step", "minutes", "dev", *tests, "train loss"]

@@ -16,6 +16,7 @@ from asr.objectives.edit_rows import (
     step,
     step_back,
     with_unit_between,
+    within_reach,
 )
 from asr.objectives.exchange import BEGINS, BOUNDARY, JOINS, SILENT, differs, exchanges
 
@@ -132,7 +133,10 @@ def _side_by_side(sides, boundary, reference, matched):  # type: ignore[no-untyp
     head, tail = before[prefix[0]], after[suffix[0]]
     both = prefix[0] > 0 and suffix[0] < len(after) - 1
     if both and (boundary or prefix[1] or suffix[1]):
-        unmatched = with_unit_between(head, tail, reference.characters, matched)
+        first, last = within_reach(head, tail, 1)
+        unmatched = with_unit_between(
+            head[first:last], tail[first:last], reference.characters[first : last - 1], matched
+        )
         if reference.space < 0:
             return unmatched
         return min(unmatched, matched[reference.space])
@@ -174,8 +178,11 @@ def _outcomes(sides, labels, reference, memory):  # type: ignore[no-untyped-def]
 def _put_between(kind, head, tail, labels, reference, memory):  # type: ignore[no-untyped-def]
     """Fill in the errors with the text of each label of a kind between two rows."""
     row, scratch, matched = memory
-    characters = reference.characters
-    unmatched = with_unit_between(head, tail, characters, matched)
+    reached = 1
+    first, last = within_reach(head, tail, reached)
+    unmatched = with_unit_between(
+        head[first:last], tail[first:last], reference.characters[first : last - 1], matched
+    )
     for k in range(len(row)):
         if labels.kind[k] != kind:
             continue
@@ -184,9 +191,13 @@ def _put_between(kind, head, tail, labels, reference, memory):  # type: ignore[n
         if end - begin == 1:
             row[k] = min(unmatched, matched[number]) if number >= 0 else unmatched
             continue
-        now, other = scratch[2], scratch[3]
-        step(head, number, characters, now)
+        if end - begin != reached:
+            reached = end - begin
+            first, last = within_reach(head, tail, reached)
+        characters = reference.characters[first : last - 1]
+        now, other = scratch[2, : last - first], scratch[3, : last - first]
+        step(head[first:last], number, characters, now)
         for c in range(begin + 1, end):
             step(now, reference.label_text[c], characters, other)
             now, other = other, now
-        row[k] = joined(now, tail)
+        row[k] = joined(now, tail[first:last])

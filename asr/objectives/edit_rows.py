@@ -82,3 +82,21 @@ def with_unit_between(before, after, reference, matched):  # type: ignore[no-unt
         best = min(best, pair + 1, before[m + 1] + after[m + 1] + 1)
         matched[reference[m]] = min(matched[reference[m]], pair)
     return best
+
+
+@compiled_inline
+def within_reach(before, after, length):  # type: ignore[no-untyped-def]
+    """Where `length` units between two parts can gain anything: the first m and the one after.
+
+    Units that replace those of the reference from m to n cost `F[m] + S[n]` and at least the
+    difference of `length` and `n - m`, and S falls by one a unit at most. Where `F[m] + S[m]` is
+    `2 * length` above its least, or more, that is no less than inserting all of them where it is
+    least, and the same holds for n from the other end.
+    """
+    too_much = joined(before, after) + 2 * length
+    begin, end = 0, len(before)
+    while before[begin] + after[begin] >= too_much:
+        begin += 1
+    while before[end - 1] + after[end - 1] >= too_much:
+        end -= 1
+    return begin, end

@@ -10,7 +10,7 @@ from asr.data.manifest import Utterance, write_manifest
 from asr.data.text import words
 from asr.recipe import Recipe, load_recipe
 from asr.scoring.alignment import EditCounts, count_edits
-from asr.storage import folder_writer, write_json
+from asr.storage import FORMAT_VERSION, MANIFEST, file_hash
 from tools.objective_arms import Experiment, open_experiment
 
 TEXTS = ["A B C D", "B C", "D A B", "C A", "D D C", "A"]
@@ -61,10 +61,18 @@ def make_experiment(folder: Path, *, speakers: bool = True) -> Experiment:
 
 
 def write_made_bundle(folder: Path, weights: str, *, dev_wer: float) -> None:
-    with folder_writer(folder) as temporary:
-        (temporary / "model.safetensors").write_text(weights, encoding="utf-8")
-        facts = {"dev": {"wer": dev_wer, "cer": 0.1}}
-        write_json(temporary / "recipe.json", {"recipe": {}, "facts": facts})
+    """A bundle of which the weights are some text."""
+    facts = {"dev": {"wer": dev_wer, "cer": 0.1}}
+    put_json(folder / "recipe.json", {"recipe": {}, "facts": facts})
+    (folder / "model.safetensors").write_text(weights, encoding="utf-8")
+    hashes = {name: file_hash(folder / name) for name in ("model.safetensors", "recipe.json")}
+    put_json(folder / MANIFEST, {"format_version": FORMAT_VERSION, "files": hashes})
+
+
+def put_json(path: Path, value: object) -> None:
+    """Write a file without waiting for the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
 
 
 def write_run(
@@ -88,12 +96,12 @@ def write_run(
     (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
     for step, spent in ((10, 1.0), (10 * epochs, seconds)):
         state = {"step": step, "epoch": step // 10, "seconds": spent}
-        write_json(folder / "checkpoints" / f"step-{step:08d}" / "state.json", {"state": state})
+        put_json(folder / "checkpoints" / f"step-{step:08d}" / "state.json", {"state": state})
     write_made_bundle(folder / "best", str(folder), dev_wer=dev_wer)
     if recipe is not None:
         resolved = json.loads(recipe.model_dump_json())
-        write_json(folder / "recipe.json", {"recipe": resolved, "seed": recipe.seed})
-    write_json(folder / "finished.json", {"epochs": epochs, "stopped_early": False})
+        put_json(folder / "recipe.json", {"recipe": resolved, "seed": recipe.seed})
+    put_json(folder / "finished.json", {"epochs": epochs, "stopped_early": False})
 
 
 def write_decoded(folder: Path, heard: Sequence[str]) -> None:
@@ -111,7 +119,7 @@ def write_decoded(folder: Path, heard: Sequence[str]) -> None:
         name: getattr(edits, name)
         for name in ("substitutions", "deletions", "insertions", "reference_length")
     }
-    write_json(folder / "scores.json", {"words": counts})
+    put_json(folder / "scores.json", {"words": counts})
 
 
 @dataclass

@@ -69,6 +69,18 @@ def test_all_arms_train_for_as_long(made: Made) -> None:
     assert "1 side by side" in calibration["nbest-4"]["machine"]
 
 
+def test_a_busy_machine_is_told(
+    made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warning = "warning: a load of 3.2 before an epoch is measured"
+    monkeypatch.setattr("os.getloadavg", lambda: (3.21, 2.0, 1.0))
+    made.run("train", asr=best_is({}))
+    assert warning in capsys.readouterr().err
+    assert json.loads((made.out / "calibration.json").read_text())["ctc"]["load"] == 3.2
+    made.run("train", asr=best_is({}))
+    assert warning not in capsys.readouterr().err, "nothing is measured any more"
+
+
 def test_the_order_of_the_trainings(made: Made) -> None:
     """Epochs are measured, all rates are tried, and the best of each arm runs with other seeds."""
     asr = best_is({"exchange": 3e-5})

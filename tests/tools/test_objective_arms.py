@@ -6,10 +6,10 @@ import pytest
 
 from asr.errors import ConfigError, ModelError
 from asr.recipe import Recipe, as_toml, load_recipe
-from asr.storage import write_json
 from tests.tools.made_runs import (
     make_experiment,
     make_recipe,
+    put_json,
     write_made_bundle,
     write_run,
 )
@@ -101,14 +101,14 @@ def test_a_rate_that_diverged_is_out_of_the_question(
     experiment = make_experiment(tmp_path)
     with_dev(experiment, "ctc", {1e-4: 0.41})
     failed = {Run("ctc", 3e-5, 1).name: {"exit_code": exit_code, "message": "it did"}}
-    write_json(experiment.out / "failures.json", failed)
+    put_json(experiment.out / "failures.json", failed)
     assert experiment.best_rate("ctc") == best
 
 
 def test_where_all_rates_diverged_there_is_no_best(tmp_path: Path) -> None:
     experiment = make_experiment(tmp_path)
     failed = {run.name: {"exit_code": 6, "message": "it did"} for run in experiment.search()}
-    write_json(experiment.out / "failures.json", failed)
+    put_json(experiment.out / "failures.json", failed)
     assert experiment.best_rate("ctc") is None
 
 

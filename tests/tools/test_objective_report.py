@@ -11,11 +11,11 @@ import pytest
 
 from asr.errors import DataError
 from asr.scoring.bootstrap import paired_difference
-from asr.storage import write_json
 from tests.tools.made_runs import (
     SPEAKERS,
     TEXTS,
     make_experiment,
+    put_json,
     write_decoded,
     write_made_bundle,
     write_run,
@@ -23,7 +23,7 @@ from tests.tools.made_runs import (
 from tools.objective_arms import Experiment, Run, keep_start, model_hash
 from tools.objective_report import before, least_detectable, report
 
-WORDS = 16  # of all texts
+WORDS = 15  # of all texts
 ONE_OFF = ["A B C", *TEXTS[1:]]
 TWO_OFF = ["A B C", "B C", "D A B", "C A", "D D A", "A"]
 ALL_OFF = ["X X X X", "X X", "X X X", "X X", "X X X", "X X"]
@@ -38,7 +38,7 @@ def decoded(
     for mode in modes:
         folder = experiment.out / "decode" / name / mode
         write_decoded(folder, heard)
-        write_json(folder / "done.json", {"model": model, "manifest": "m"})
+        put_json(folder / "done.json", {"model": model, "manifest": "m"})
 
 
 def trained(experiment: Experiment, run: Run, heard: Sequence[str], **facts: float) -> None:
@@ -149,6 +149,12 @@ def test_a_certain_difference_has_a_small_p(whole: Experiment) -> None:
     assert row["p"] == "< 0.001"
 
 
+def test_what_epochs_were_measured_on_is_told(whole: Experiment) -> None:
+    calibration = {arm: {"machine": "a laptop", "load": 0.1} for arm in ("ctc", "exchange-5")}
+    put_json(whole.out / "calibration.json", calibration)
+    assert "Epochs were measured on: a laptop, load 0.1 before." in list(report(whole))
+
+
 def test_a_missing_seed_is_told_and_not_pooled(whole: Experiment) -> None:
     run = Run("exchange-5", 1e-4, 3)
     (whole.out / "decode" / run.name / "lm" / "done.json").unlink()
@@ -167,7 +173,7 @@ def test_a_model_that_trained_on_is_not_the_one_that_was_decoded(whole: Experime
 
 def test_the_table_of_the_search(whole: Experiment) -> None:
     failed = {Run("nbest-4", 3e-5, 1).name: {"exit_code": 6, "message": "it did"}}
-    write_json(whole.out / "failures.json", failed)
+    put_json(whole.out / "failures.json", failed)
     search = tables(list(report(whole)))[3]
     assert of_arm(search, "ctc") == {"arm": "ctc", "1e-4": "41.00 *", "3e-5": "50.00"}
     assert of_arm(search, "nbest-4")["3e-5"] == "failed (exit 6)"
@@ -238,7 +244,7 @@ def test_an_utterance_that_was_not_transcribed_counts_as_deleted(whole: Experime
 def test_all_must_be_decoded_alike(whole: Experiment, done: str, message: str) -> None:
     folder = whole.out / "decode" / Run("ctc", 1e-4, 2).name
     model = json.loads((folder / "lm" / "done.json").read_text())["model"]
-    write_json(folder / "lm" / "done.json", {"model": model, "manifest": "m", "lm": done})
+    put_json(folder / "lm" / "done.json", {"model": model, "manifest": "m", "lm": done})
     with pytest.raises(DataError, match=message):
         list(report(whole))
 
