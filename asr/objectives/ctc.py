@@ -19,9 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asr.config import Config
-from asr.errors import DataError, shown
-
-NAMED = 5  # utterances that an error message describes; the others are counted
+from asr.objectives.targets import Outputs, check_tokens
 
 
 class CTCConfig(Config):
@@ -123,68 +121,25 @@ def check_targets(
         ValueError: shapes or lengths that do not fit together.
         TypeError: tensors that are not int64.
     """
-    log_prob_lengths, targets, target_lengths = (
-        log_prob_lengths.cpu(),
-        targets.cpu(),
-        target_lengths.cpu(),
+    check_tokens(
+        log_prob_lengths,
+        targets,
+        target_lengths,
+        Outputs(num_frames, vocabulary_size, blank),
+        needed=_needed,
+        too_short=_too_short,
+        ids=ids,
     )
-    _check_shapes(log_prob_lengths, targets, target_lengths, num_frames)
-    if ids is not None and len(ids) != len(targets):
-        raise ValueError(f"{len(ids)} ids for {len(targets)} utterances")
-    inside = torch.arange(targets.shape[1]) < target_lengths[:, None]
-    strange = inside & ((targets < 0) | (targets >= vocabulary_size) | (targets == blank))
+
+
+def _needed(targets: Tensor, inside: Tensor) -> Tensor:
+    """(B,) the fewest frames for each, as `frames_needed`."""
     repeats = (inside[:, 1:] & (targets[:, 1:] == targets[:, :-1])).sum(dim=1)
-    needed = (target_lengths + repeats).clamp(min=1)
-    faulty = strange.any(dim=1) | (log_prob_lengths < needed)
-    if not faulty.any():
-        return
-    described = []
-    for index in faulty.nonzero().flatten().tolist()[:NAMED]:
-        name = f"'{shown(ids[index])}'" if ids is not None else f"{index} of the batch"
-        outside = targets[index][strange[index]].tolist()
-        problem = (
-            _outside(outside, vocabulary_size, blank)
-            if outside
-            else _too_short(log_prob_lengths[index], target_lengths[index], needed[index])
-        )
-        described.append(f"utterance {name} {problem}")
-    others = int(faulty.sum()) - len(described)
-    raise DataError("; ".join(described) + (f"; and {others} more utterances" if others else ""))
+    return (inside.sum(dim=1) + repeats).clamp(min=1)
 
 
-def _outside(tokens: list[int], vocabulary_size: int, blank: int) -> str:
-    listed = ", ".join(str(token) for token in sorted(set(tokens))[:NAMED])
+def _too_short(frames: int, tokens: int, needed: int) -> str:
     return (
-        f"has targets outside the vocabulary ({listed}): tokens are 0 to {vocabulary_size - 1} "
-        f"without the blank {blank}. Was the text encoded with the model's own tokenizer?"
-    )
-
-
-def _too_short(frames: Tensor, tokens: Tensor, needed: Tensor) -> str:
-    return (
-        f"has {int(frames)} frames for {int(tokens)} tokens: CTC needs at least {int(needed)} (one "
+        f"has {frames} frames for {tokens} tokens: CTC needs at least {needed} (one "
         "per token and one between equal neighbours). Leave it out, or lower frontend.stack"
     )
-
-
-def _check_shapes(
-    log_prob_lengths: Tensor, targets: Tensor, target_lengths: Tensor, num_frames: int
-) -> None:
-    for name, tensor in (
-        ("log_prob_lengths", log_prob_lengths),
-        ("targets", targets),
-        ("target_lengths", target_lengths),
-    ):
-        if tensor.dtype != torch.int64:
-            raise TypeError(f"{name} must be int64, got {tensor.dtype}")
-    if targets.dim() != 2:
-        raise ValueError(f"targets must be (B, U), got {tuple(targets.shape)}")
-    batch, longest = targets.shape
-    for name, lengths, limit in (
-        ("log_prob_lengths", log_prob_lengths, num_frames),
-        ("target_lengths", target_lengths, longest),
-    ):
-        if lengths.shape != (batch,):
-            raise ValueError(f"{name} must be ({batch},), got {tuple(lengths.shape)}")
-        if ((lengths < 0) | (lengths > limit)).any():
-            raise ValueError(f"{name} must be 0 to {limit}, got {lengths.tolist()}")
