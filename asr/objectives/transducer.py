@@ -9,12 +9,13 @@ two arcs that lead on.
 
 The logits (B, T, U + 1, V) are what costs memory. `joint_transducer_loss` never holds them: it
 computes those of some frames at a time, keeps three numbers a node, and computes them again for the
-gradient.
+gradient, where the path may be: most nodes of a long utterance are so improbable that what they add
+to the gradient is lost in rounding.
 
 Reference: Graves, "Sequence transduction with recurrent neural networks", 2012.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,9 +23,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from asr.objectives.targets import Outputs, check_tokens
-from asr.objectives.transducer_lattice import occupancies
-
-CHUNK_VALUES = 1 << 22  # logits at a time: 16 MB, which a processor's cache can nearly hold
+from asr.objectives.transducer_nodes import Lattices
 
 
 def transducer_loss(
@@ -70,7 +69,7 @@ def transducer_loss(
         raise ValueError(
             f"targets must be ({batch}, {columns - 1}) for these logits, got {tuple(targets.shape)}"
         )
-    lattices = _Lattices(targets, logit_lengths, target_lengths, blank)
+    lattices = Lattices(targets, logit_lengths, target_lengths, blank)
     costs: Tensor = _FromLogits.apply(logits, lattices)  # type: ignore[no-untyped-call]
     return costs
 
@@ -126,7 +125,7 @@ def joint_transducer_loss(  # noqa: PLR0913 - a joint network, and what it joins
             f"targets must be ({len(encoded)}, {predicted.shape[1] - 1}) for these predictions, "
             f"got {tuple(targets.shape)}"
         )
-    lattices = _Lattices(targets, encoded_lengths, target_lengths, blank)
+    lattices = Lattices(targets, encoded_lengths, target_lengths, blank)
     parameters = list(joint.parameters())
     costs: Tensor = _FromJoint.apply(  # type: ignore[no-untyped-call]
         joint, lattices, vocabulary_size, encoded, predicted, *parameters
@@ -134,102 +133,26 @@ def joint_transducer_loss(  # noqa: PLR0913 - a joint network, and what it joins
     return costs
 
 
-class _Lattices:
-    """The sizes and tokens of a batch, and which frames of it are computed together."""
-
-    def __init__(self, targets: Tensor, frames: Tensor, emitted: Tensor, blank: int) -> None:
-        self.targets, self.blank = targets, blank
-        self.frames, self.emitted = frames.cpu(), emitted.cpu()
-
-    def chunks(self, width: int) -> Iterator[tuple[int, int, int, int]]:
-        """(utterance, first frame, frame after the last, tokens); `width`: values of a node."""
-        sizes = zip(self.frames.tolist(), self.emitted.tolist(), strict=True)
-        for b, (frames, emitted) in enumerate(sizes):
-            at_once = max(1, CHUNK_VALUES // (width * (emitted + 1)))
-            for begin in range(0, frames, at_once):
-                yield b, begin, min(begin + at_once, frames), emitted
-
-    def tokens(self, b: int, emitted: int, device: torch.device) -> Tensor:
-        """(U,) the targets of an utterance."""
-        return self.targets[b, :emitted].to(device)
-
-
-class _Nodes:
-    """What is kept of each node: its normaliser, and how probable its two arcs turned out.
-
-    Attributes:
-        normalisers: (B, T, U + 1) ln of the sum of the exponentials of the logits.
-        blanks, tokens: (B, T, U + 1) and (B, T, U), log-probabilities, then those of the arcs.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], like: Tensor) -> None:
-        batch, num_frames, columns = shape
-        self.normalisers = like.new_zeros(shape)
-        self.blanks = like.new_zeros(shape)
-        self.tokens = like.new_zeros((batch, num_frames, columns - 1))
-
-    def note(self, where: tuple[int, int, int, int], logits: Tensor, lattices: _Lattices) -> None:
-        """Keep what is needed of the logits (t, U + 1, V) of a chunk."""
-        b, begin, end, emitted = where
-        normalisers = logits.logsumexp(dim=-1)
-        self.normalisers[b, begin:end, : emitted + 1] = normalisers
-        blanks = logits[..., lattices.blank] - normalisers
-        self.blanks[b, begin:end, : emitted + 1] = blanks
-        index = lattices.tokens(b, emitted, logits.device).expand(end - begin, -1)[..., None]
-        chosen = logits[:, :emitted].gather(-1, index)[..., 0]
-        self.tokens[b, begin:end, :emitted] = chosen - normalisers[:, :emitted]
-
-    def finish(self, lattices: _Lattices) -> Tensor:
-        """(B,) costs; the log-probabilities give way to the probabilities of the arcs."""
-        costs, through_blanks, through_tokens = occupancies(
-            self.blanks, self.tokens, lattices.frames, lattices.emitted
-        )
-        kind = self.blanks.dtype
-        self.blanks, self.tokens = through_blanks.to(kind), through_tokens.to(kind)
-        return costs.to(kind)
-
-    def gradient(
-        self,
-        where: tuple[int, int, int, int],
-        logits: Tensor,
-        lattices: _Lattices,
-        outgoing: Tensor,
-    ) -> Tensor:
-        """That of the costs by the logits of a chunk, times `outgoing` (B,); written over them."""
-        b, begin, end, emitted = where
-        blanks = self.blanks[b, begin:end, : emitted + 1] * outgoing[b]
-        tokens = self.tokens[b, begin:end, :emitted] * outgoing[b]
-        occupied = blanks.clone()
-        occupied[:, :emitted] += tokens
-        logits.sub_(self.normalisers[b, begin:end, : emitted + 1, None]).exp_()
-        logits.mul_(occupied[..., None])
-        logits[..., lattices.blank] -= blanks
-        index = lattices.tokens(b, emitted, logits.device).expand(end - begin, -1)[..., None]
-        logits[:, :emitted].scatter_add_(-1, index, -tokens[..., None])
-        return logits
-
-
 class _FromLogits(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, lattices: _Lattices) -> Tensor:
-        nodes = _Nodes(logits.shape[:3], logits)  # type: ignore[arg-type]
-        for where in lattices.chunks(logits.shape[3]):
-            b, begin, end, emitted = where
-            nodes.note(where, logits[b, begin:end, : emitted + 1], lattices)
-        ctx.lattices, ctx.nodes = lattices, nodes
+    def forward(ctx: Any, logits: Tensor, lattices: Lattices) -> Tensor:
+        lattices.open(logits, logits.shape[1])
+        for place in lattices.chunks(logits.shape[3]):
+            lattices.note(place, logits[place.nodes])
+        ctx.lattices = lattices
         ctx.save_for_backward(logits)
-        return nodes.finish(lattices)
+        return lattices.finish()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outgoing: Tensor) -> tuple[Tensor, None]:
         (logits,) = ctx.saved_tensors
         gradient = torch.zeros_like(logits)
-        for where in ctx.lattices.chunks(logits.shape[3]):
-            b, begin, end, emitted = where
-            own = gradient[b, begin:end, : emitted + 1]
-            own.copy_(logits[b, begin:end, : emitted + 1])
-            ctx.nodes.gradient(where, own, ctx.lattices, outgoing)
+        for chunk in ctx.lattices.chunks(logits.shape[3]):
+            place = ctx.lattices.probable(chunk)
+            if place is not None:
+                gradient[place.nodes] = logits[place.nodes]
+                ctx.lattices.gradient(place, gradient[place.nodes], outgoing)
         return gradient, None
 
 
@@ -238,49 +161,48 @@ class _FromJoint(torch.autograd.Function):
     def forward(
         ctx: Any,
         joint: nn.Module,
-        lattices: _Lattices,
+        lattices: Lattices,
         vocabulary_size: int,
         encoded: Tensor,
         predicted: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
-        shape = (*encoded.shape[:2], predicted.shape[1])
-        nodes = _Nodes(shape, encoded)
+        lattices.open(encoded, encoded.shape[1])
         ctx.width = max(vocabulary_size, encoded.shape[2], predicted.shape[2])
-        for where in lattices.chunks(ctx.width):
-            b, begin, end, emitted = where
-            logits = joint(encoded[b, begin:end, None], predicted[b, None, : emitted + 1])
-            nodes.note(where, logits.to(encoded.dtype), lattices)
-        ctx.joint, ctx.lattices, ctx.nodes = joint, lattices, nodes
+        for place in lattices.chunks(ctx.width):
+            logits = joint(encoded[place.frames][:, None], predicted[place.columns][None])
+            lattices.note(place, logits.to(encoded.dtype))
+        ctx.joint, ctx.lattices = joint, lattices
         ctx.autocast = _autocast_of(encoded.device)
         ctx.save_for_backward(encoded, predicted, *parameters)
-        return nodes.finish(lattices)
+        return lattices.finish()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outgoing: Tensor) -> tuple[Tensor | None, ...]:
         encoded, predicted, *parameters = ctx.saved_tensors
-        sums = [torch.zeros_like(tensor) for tensor in (encoded, predicted, *parameters)]
+        of_encoded, of_predicted = torch.zeros_like(encoded), torch.zeros_like(predicted)
         learnt = [tensor for tensor in parameters if tensor.requires_grad]
-        of_learnt = [
-            total
-            for total, tensor in zip(sums[2:], parameters, strict=True)
-            if tensor.requires_grad
-        ]
-        for where in ctx.lattices.chunks(ctx.width):
-            b, begin, end, emitted = where
-            frames = encoded[b, begin:end].detach().requires_grad_()
-            histories = predicted[b, : emitted + 1].detach().requires_grad_()
+        sums = {id(tensor): torch.zeros_like(tensor) for tensor in learnt}
+        for chunk in ctx.lattices.chunks(ctx.width):
+            place = ctx.lattices.probable(chunk)
+            if place is None:
+                continue
+            frames = encoded[place.frames].detach().requires_grad_()
+            histories = predicted[place.columns].detach().requires_grad_()
             with torch.enable_grad(), ctx.autocast:
                 logits = ctx.joint(frames[:, None], histories[None])
             own = logits.detach().to(encoded.dtype, copy=True)
-            gradient = ctx.nodes.gradient(where, own, ctx.lattices, outgoing).to(logits.dtype)
-            parts = torch.autograd.grad(logits, [frames, histories, *learnt], gradient)
-            sums[0][b, begin:end] += parts[0]
-            sums[1][b, : emitted + 1] += parts[1]
-            for total, part in zip(of_learnt, parts[2:], strict=True):
-                total += part
-        return (None, None, None, *sums)
+            gradient = ctx.lattices.gradient(place, own, outgoing).to(logits.dtype)
+            parts = torch.autograd.grad(
+                logits, [frames, histories, *learnt], gradient, materialize_grads=True
+            )
+            of_encoded[place.frames] += parts[0]
+            of_predicted[place.columns] += parts[1]
+            for tensor, part in zip(learnt, parts[2:], strict=True):
+                sums[id(tensor)] += part
+        of_parameters = [sums.get(id(tensor)) for tensor in parameters]
+        return None, None, None, of_encoded, of_predicted, *of_parameters
 
 
 def _autocast_of(device: torch.device) -> torch.autocast:
