@@ -15,11 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from asr.config import Config
-from asr.models.lstm import RecurrentStack
-from asr.models.stepping import start_states, step
+from asr.models.tokens import BEGINNING, TokenNetwork
 from asr.models.weights import Cell
 
-BOUNDARY = 0
+BOUNDARY = BEGINNING
 
 
 class NeuralConfig(Config):
@@ -28,21 +27,12 @@ class NeuralConfig(Config):
     cell: Cell = "lstm"
     num_layers: int = Field(default=2, ge=1)
     hidden_size: int = Field(default=256, ge=1)
-    embedding_size: int = Field(default=64, ge=1)
+    embedding_size: int = Field(default=64, ge=0)  # 0: one-hot vectors, the boundary all zeros
     dropout: float = Field(default=0.0, ge=0, lt=1)  # of what each layer and the output get
 
 
-class NeuralNetwork(nn.Module):
-    """Tokens to the log-probabilities of the next ones.
-
-    Args:
-        vocabulary_size: V, of the tokenizer; token 0 is the boundary.
-        embedding_size: of the vector that a token becomes.
-        hidden_size: H, cells in each layer.
-        num_layers: L, how many layers.
-        cell: of `asr.models.lstm.RecurrentStack`.
-        dropout: in training, the probability that an input of a layer or of the output is zero.
-    """
+class NeuralNetwork(TokenNetwork):
+    """Tokens to the log-probabilities of the next ones; arguments as for `TokenNetwork`."""
 
     def __init__(
         self,
@@ -54,16 +44,12 @@ class NeuralNetwork(nn.Module):
         cell: Cell = "lstm",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.vocabulary_size = vocabulary_size
-        self.dropout = dropout
-        self.embedding = nn.Embedding(vocabulary_size, embedding_size)
-        self.stack = RecurrentStack(
-            embedding_size,
-            hidden_size,
-            num_layers,
+        super().__init__(
+            vocabulary_size,
+            embedding_size=embedding_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
             cell=cell,
-            bidirectional=False,
             dropout=dropout,
         )
         self.output = nn.Linear(hidden_size, vocabulary_size)
@@ -79,16 +65,7 @@ class NeuralNetwork(nn.Module):
             (B, U + 1, V) float32, natural log, normalised over V: `[:, u]` after the first u
             tokens. Beyond `[:, length]` they mean nothing.
         """
-        inputs = F.pad(tokens, (1, 0), value=BOUNDARY)
-        encoded = self.stack(self._dropped(self.embedding(inputs)), lengths + 1)
-        return self._log_probs(self._dropped(encoded))
-
-    def begin(self, batch: int) -> Tensor:
-        """The states (K, L, P, H) of K = `batch` sentences before their boundary.
-
-        A row is a sentence: rows can be gathered and scattered. See `asr.models.stepping`.
-        """
-        return start_states(self.stack, batch)
+        return self._log_probs(self.encode(tokens, lengths))
 
     def step(self, tokens: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         """One more token of each sentence; the first one is the boundary. No dropout.
@@ -101,15 +78,12 @@ class NeuralNetwork(nn.Module):
             log_probs: (K, V) float32 of what follows, natural, normalised over V.
             states: after the token.
         """
-        encoded, states = step(self.stack, self.embedding(tokens), states)
+        encoded, states = self.advance(tokens, states)
         return self._log_probs(encoded), states
 
     def _log_probs(self, encoded: Tensor) -> Tensor:
         # In float32 whatever autocast makes of the product: a difference of large numbers.
         return torch.log_softmax(self.output(encoded).float(), dim=-1)
-
-    def _dropped(self, values: Tensor) -> Tensor:
-        return F.dropout(values, self.dropout, self.training) if self.dropout else values
 
 
 def build_network(config: NeuralConfig, vocabulary_size: int) -> NeuralNetwork:
