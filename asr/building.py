@@ -43,8 +43,9 @@ from asr.speech import Sampling, SpeechTask, Splits
 from asr.storage import folder_writer
 from asr.training.checkpoint import has_checkpoint
 from asr.training.task import Task
-from asr.warm_start import describe_start, read_start, start_from
+from asr.warm_start import check_same_start, describe_start, read_start, start_from
 
+TOKENS = "tokenizer"  # in a run folder
 STATISTICS_SECONDS = 3600.0  # of training audio for normalisation over the training set
 
 
@@ -54,7 +55,7 @@ def build_task(
     """The training task of a recipe, in a run folder.
 
     The tokens are learnt from the training text when a run begins and are read from
-    `run/tokenizer` ever after.
+    `run/tokenizer` once it has a checkpoint.
 
     Args:
         recipe: checked.
@@ -83,11 +84,13 @@ def build_speech_task(
         test=_read(recipe.data.test, recipe),
     )
     texts = (utterance.text for utterance in splits.train)
-    tokenizer = _tokenizer(recipe.tokenizer, texts, run / "tokenizer")
-    resumes = has_checkpoint(run / "checkpoints")
-    start = None if resumes else read_start(recipe, tokenizer)
-    _keep(tokenizer, run / "tokenizer")
-    if not resumes:
+    tokenizer, resumes = _tokenizer(recipe.tokenizer, texts, run)
+    start = None
+    if resumes:
+        check_same_start(recipe, run)
+    else:
+        start = read_start(recipe, tokenizer)
+        _keep(tokenizer, run)
         for line in describe_start(recipe, start):
             say(line)
     torch.manual_seed(recipe.seed)
@@ -95,7 +98,7 @@ def build_speech_task(
     reader = AudioReader(recipe.frontend.sample_rate, recipe.data.cache_mb * 1024 * 1024)
     if start is not None:
         start_from(start, model)
-    elif model.frontend.needs_statistics():
+    elif not resumes and model.frontend.needs_statistics():  # else they are in the checkpoint
         model.frontend.estimate_normalization(_statistics_batches(splits.train, reader))
 
     vocabulary = Counter(word for u in splits.train for word in words(u.text))
@@ -202,21 +205,20 @@ def _read(manifest: str, recipe: Recipe) -> list[Utterance]:
 def _tokenizer(
     config: CharactersConfig | PhonesConfig | SentencePieceConfig | BundleTokenizerConfig,
     texts: Iterable[str],
-    folder: Path,
-) -> Tokenizer:
-    """The tokens of a run: those in its folder once they are there."""
-    if folder.exists():
-        return load_tokenizer(folder)
+    run: Path,
+) -> tuple[Tokenizer, bool]:
+    """The tokens of a run: those in its folder once it has a checkpoint; and whether it has."""
+    if has_checkpoint(run / "checkpoints"):
+        return load_tokenizer(run / TOKENS), True
     if isinstance(config, BundleTokenizerConfig):
-        return load_bundle_tokenizer(config)
-    return train_tokenizer(config, texts)
+        return load_bundle_tokenizer(config), False
+    return train_tokenizer(config, texts), False
 
 
-def _keep(tokenizer: Tokenizer, folder: Path) -> None:
-    """Put the tokens into the folder of a run that has none yet."""
-    if not folder.exists():
-        with folder_writer(folder) as temporary:
-            tokenizer.save(temporary)
+def _keep(tokenizer: Tokenizer, run: Path) -> None:
+    """Put the tokens into the folder of a run that begins."""
+    with folder_writer(run / TOKENS) as temporary:
+        tokenizer.save(temporary)
 
 
 def build_language_task(recipe: LanguageRecipe, run: Path, *, command: str) -> LanguageTask:
@@ -227,8 +229,9 @@ def build_language_task(recipe: LanguageRecipe, run: Path, *, command: str) -> L
         test=_read_text(recipe.data.test, recipe),
     )
     texts = (splits.train[index] for index in range(len(splits.train)))
-    tokenizer = _tokenizer(recipe.tokenizer, texts, run / "tokenizer")
-    _keep(tokenizer, run / "tokenizer")
+    tokenizer, resumes = _tokenizer(recipe.tokenizer, texts, run)
+    if not resumes:
+        _keep(tokenizer, run)
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.model, tokenizer.vocabulary_size)
     settings = json.loads(recipe.model_dump_json())

@@ -11,11 +11,14 @@ from torch import nn
 
 from asr.bundle import WEIGHTS, Bundle, read_bundle
 from asr.config import Config
+from asr.data.sentencepiece_tokenizer import SentencePieceTokenizer
 from asr.data.tokenizer import Tokenizer
 from asr.errors import ConfigError, shown
 from asr.models.state import load_weights
 from asr.objectives.expected_wer import ExpectedWERConfig
 from asr.recipe import Recipe
+from asr.storage import MANIFEST, read_json
+from asr.training.run import RECIPE
 
 LISTED = 10  # symbols that an error message lists
 
@@ -36,7 +39,7 @@ def read_start(recipe: Recipe, tokenizer: Tokenizer) -> Bundle | None:
     if not recipe.init_from:
         return None
     folder = Path(recipe.init_from)
-    if not folder.is_dir():
+    if not (folder / MANIFEST).is_file():  # such as a run folder, whose bundle is its best/
         raise ConfigError(
             f"init_from: {shown(folder)}: no such bundle; train that model first, name the folder "
             "best/ of another training, or --set init_from= to begin with random weights"
@@ -45,13 +48,31 @@ def read_start(recipe: Recipe, tokenizer: Tokenizer) -> Bundle | None:
     problems = [
         *_differences("frontend", recipe.frontend, bundle.recipe.frontend),
         *_differences("encoder", recipe.encoder, bundle.recipe.encoder, but=("dropout",)),
-        *_other_symbols(tokenizer, bundle.tokenizer),
+        *other_symbols(tokenizer, bundle.tokenizer),
     ]
     if problems:
         raise ConfigError(
             f"init_from: {shown(folder)} does not fit this recipe: {'; '.join(problems)}"
         )
     return bundle
+
+
+def check_same_start(recipe: Recipe, run: Path) -> None:
+    """Return when a training that goes on began with the weights that its recipe names.
+
+    Raises:
+        ConfigError: it began with others.
+    """
+    path = run / RECIPE
+    noted = read_json(path)["recipe"].get("init_from", "") if path.is_file() else recipe.init_from
+    if (
+        bool(noted) != bool(recipe.init_from)
+        or Path(noted).resolve() != Path(recipe.init_from).resolve()
+    ):
+        raise ConfigError(
+            f"{shown(run)}: this training began with {_named(noted)}, not with "
+            f"{_named(recipe.init_from)}; choose another --out, or leave init_from as it was"
+        )
 
 
 def start_from(bundle: Bundle, model: nn.Module) -> None:
@@ -84,9 +105,20 @@ def _differences(section: str, here: Config, there: Config, but: Sequence[str] =
     ]
 
 
-def _other_symbols(here: Tokenizer, there: Tokenizer) -> list[str]:
-    """How the vocabularies differ."""
-    if here.symbols == there.symbols:
+def _cut_alike(here: Tokenizer, there: Tokenizer) -> bool:
+    """Whether two tokenizers with the same symbols make the same tokens of a text."""
+    if isinstance(here, SentencePieceTokenizer) and isinstance(there, SentencePieceTokenizer):
+        return here.model == there.model
+    return here.name == there.name
+
+
+def _named(init_from: str) -> str:
+    return f"the weights of {shown(init_from)}" if init_from else "random weights"
+
+
+def other_symbols(here: Tokenizer, there: Tokenizer) -> list[str]:
+    """How two vocabularies differ, for a message; nothing when they do not."""
+    if here.symbols == there.symbols and _cut_alike(here, there):
         return []
     parts = [
         f"the vocabulary has {here.vocabulary_size} labels here, {there.vocabulary_size} there"
@@ -97,5 +129,8 @@ def _other_symbols(here: Tokenizer, there: Tokenizer) -> list[str]:
             named = ", ".join(f"'{shown(symbol)}'" for symbol in extra[:LISTED])
             more = f" and {len(extra) - LISTED} more" if len(extra) > LISTED else ""
             parts.append(f"only {place}: {named}{more}")
+    if len(parts) == 1:
+        same = here.symbols == there.symbols
+        parts.append(f"the same ones {'that cut texts otherwise' if same else 'in another order'}")
     remedy = 'set tokenizer.name = "bundle" and tokenizer.folder to the same folder'
     return [f"{', '.join(parts)} ({remedy})"]

@@ -7,14 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
+import asr
 from asr.building import build_speech_task
 from asr.bundle import read_bundle
+from asr.data.sentencepiece_tokenizer import SentencePieceConfig
+from asr.data.tokenizer import train_tokenizer
 from asr.errors import ConfigError, ModelError
 from asr.experiment import train_recipe
+from asr.frontend.frontend import Frontend
 from asr.recipe import Recipe, load_recipe
-from asr.storage import load_tensors
-from asr.warm_start import COLD
+from asr.storage import MANIFEST, file_hash, load_tensors, write_json
+from asr.warm_start import COLD, other_symbols
 from tests.lm.made_neural import characters, write_neural
+from tests.made import spoken
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,6 +28,10 @@ ROOT = Path(__file__).parent.parent
 def start(trained: Path, tmp_path: Path) -> Path:
     """A copy of a finished bundle, which a test may delete."""
     return Path(shutil.copytree(trained / "run" / "best", tmp_path / "start"))
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
 
 
 def recipe_with(trained: Path, *overrides: str) -> Recipe:
@@ -44,6 +53,37 @@ def test_the_weights_are_those_of_the_bundle(trained: Path, start: Path, tmp_pat
     assert lines == [f"beginning with the weights of {start} (dev WER {100 * dev:.2f} %)"]
 
 
+def test_the_first_evaluation_is_that_of_the_bundle(
+    trained: Path, start: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_with(trained, f"init_from={start}")
+    task = build_speech_task(recipe, tmp_path / "run", command="", say=quiet)
+    task.model.eval()
+    for split in ("dev", "test"):
+        evaluation = task.evaluate(split, torch.device("cpu"), lambda done, total: None)
+        assert evaluation is not None
+        assert evaluation.metrics == read_bundle(start).facts[split]
+
+
+def test_statistics_are_estimated_only_where_there_are_none(
+    trained: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimated: list[object] = []
+    estimate = Frontend.estimate_normalization
+
+    def counted(self: Frontend, batches: object) -> None:
+        estimated.append(self)
+        estimate(self, batches)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Frontend, "estimate_normalization", counted)
+    warm = recipe_with(trained, f"init_from={start}")
+    build_speech_task(warm, tmp_path / "warm", command="", say=quiet)
+    build_speech_task(recipe_with(trained), trained / "run", command="", say=quiet)
+    assert not estimated, "they are in the bundle, or in the checkpoint"
+    build_speech_task(recipe_with(trained), tmp_path / "cold", command="", say=quiet)
+    assert len(estimated) == 1
+
+
 def test_expected_wer_goes_on_from_ctc_and_resumes_without_the_bundle(
     trained: Path, start: Path, tmp_path: Path
 ) -> None:
@@ -55,16 +95,14 @@ def test_expected_wer_goes_on_from_ctc_and_resumes_without_the_bundle(
         "optimizer.schedule=constant",
     ]
     run = tmp_path / "run"
-    arguments = {"out": run, "say": lines.append}
-    first = train_recipe(
-        trained / "beeps", overrides=[*overrides, "training.epochs=1"], **arguments
-    )  # type: ignore[arg-type]
+    shorter, longer = ([*overrides, f"training.epochs={epochs}"] for epochs in (1, 2))
+    first = train_recipe(trained / "beeps", overrides=shorter, out=run, say=lines.append)
     assert first.dev is not None
     before = read_bundle(start).facts["dev"]["wer"]
     assert first.dev.metrics["wer"] == pytest.approx(before, abs=0.1)
     shutil.rmtree(start)
     lines.clear()
-    train_recipe(trained / "beeps", overrides=[*overrides, "training.epochs=2"], **arguments)  # type: ignore[arg-type]
+    train_recipe(trained / "beeps", overrides=longer, out=run, say=lines.append)
     assert not [line for line in lines if "beginning" in line]
     logged = (run / "metrics.jsonl").read_text(encoding="utf-8").split("\n")
     epochs = [json.loads(line) for line in logged if '"kind": "dev"' in line]
@@ -75,6 +113,7 @@ def test_expected_wer_goes_on_from_ctc_and_resumes_without_the_bundle(
     assert bundle.recipe.objective.name == "expected_wer"
     card = (run / "best" / "README.md").read_text(encoding="utf-8")
     assert f"- began with the weights of `{start}`" in card
+    asr.load(run / "best", device="cpu").transcribe(spoken("FACE BED"))
 
 
 def test_from_random_weights_there_is_a_warning(trained: Path, tmp_path: Path) -> None:
@@ -138,10 +177,56 @@ def test_the_tokens_of_the_bundle(trained: Path, start: Path, tmp_path: Path) ->
     assert (tmp_path / "written" / "tokenizer.json").is_file()
 
 
-def test_no_such_bundle(trained: Path, tmp_path: Path) -> None:
-    recipe = recipe_with(trained, f"init_from={tmp_path}/best")
-    with pytest.raises(ConfigError, match=r"init_from: .*best: no such bundle; train that model"):
+def test_the_same_symbols_in_another_order(trained: Path, start: Path, tmp_path: Path) -> None:
+    recipe = recipe_with(
+        trained, f"init_from={start}", "tokenizer.name=characters", 'tokenizer.symbols="FEDCBA "'
+    )
+    message = "the vocabulary has 8 labels here, 8 there, the same ones in another order"
+    with pytest.raises(ConfigError, match=message):
         build_speech_task(recipe, tmp_path / "run", command="")
+
+
+def test_tokens_of_the_bundle_for_own_data(trained: Path, start: Path, tmp_path: Path) -> None:
+    """Texts without some of its symbols, from training to transcript; the bundle is gone then."""
+    lines = (trained / "data" / "train.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    own = [record for record in map(json.loads, lines) if "F" not in record["text"]]
+    for record in own:
+        record["audio_filepath"] = str(trained / "data" / record["audio_filepath"])
+    train = tmp_path / "train.jsonl"
+    train.write_text("".join(f"{json.dumps(record)}\n" for record in own), encoding="utf-8")
+    overrides = [f"data.train={train}", f"init_from={start}", "optimizer.learning_rate=1e-6"]
+    with pytest.raises(ConfigError, match="7 labels here, 8 there, only there: 'F'"):
+        train_recipe(trained / "beeps", overrides=overrides, out=tmp_path / "run", say=quiet)
+    overrides += ["tokenizer.name=bundle", f"tokenizer.folder={start}", "training.epochs=1"]
+    outcome = train_recipe(trained / "beeps", overrides=overrides, out=tmp_path / "run", say=quiet)
+    shutil.rmtree(start)
+    recognizer = asr.load(outcome.bundle, device="cpu")
+    assert recognizer.recipe.tokenizer.name == "bundle"
+    assert recognizer.transcribe(spoken("FACE BED")).text == "FACE BED"
+
+
+def test_a_bundle_and_a_run_folder_from_before_the_key(
+    trained: Path, start: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained / "run", tmp_path / "run"))
+    for folder in (start, run):
+        content = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        del content["recipe"]["init_from"]
+        write_json(folder / "recipe.json", content)
+    manifest = json.loads((start / MANIFEST).read_text(encoding="utf-8"))
+    manifest["files"]["recipe.json"] = file_hash(start / "recipe.json")
+    write_json(start / MANIFEST, manifest)
+    assert asr.load(start, device="cpu").recipe.init_from == ""
+    assert train_recipe(trained / "beeps", out=run, say=quiet).already_finished
+
+
+def test_no_such_bundle(trained: Path, tmp_path: Path) -> None:
+    """Neither where there is no folder nor in a run folder, whose bundle is in `best/`."""
+    for folder in (tmp_path / "best", trained / "run"):
+        recipe = recipe_with(trained, f"init_from={folder}")
+        message = f"init_from: {folder}: no such bundle; train that model first, name the folder b"
+        with pytest.raises(ConfigError, match=message):
+            build_speech_task(recipe, tmp_path / "run", command="")
 
 
 def test_a_damaged_bundle_and_one_of_a_language_model(
@@ -166,3 +251,38 @@ def test_the_recipes_fit_those_that_they_begin_with(corpus: str) -> None:
     assert warm.init_from == f"exp/{corpus}/default/best"
     same = ("data", "frontend", "augment", "tokenizer", "encoder")
     assert [getattr(warm, name) for name in same] == [getattr(base, name) for name in same]
+
+
+def test_a_training_that_goes_on_keeps_its_beginning(trained: Path, tmp_path: Path) -> None:
+    """A bundle must not say that it began with weights that came too late."""
+    run = Path(shutil.copytree(trained / "run", tmp_path / "run"))
+    start = trained / "run" / "best"
+    message = f"began with random weights, not with the weights of {start}; choose another --out"
+    with pytest.raises(ConfigError, match=message):
+        build_speech_task(recipe_with(trained, f"init_from={start}"), run, command="")
+    build_speech_task(recipe_with(trained), run, command="")
+
+
+def test_tokens_of_a_run_without_a_checkpoint_are_made_anew(
+    trained: Path, start: Path, tmp_path: Path
+) -> None:
+    """One that was stopped at once can be begun again with other tokens."""
+    other = recipe_with(trained, "tokenizer.name=characters", 'tokenizer.symbols=" ABCDEFG"')
+    build_speech_task(other, tmp_path / "run", command="")
+    recipe = recipe_with(
+        trained, f"init_from={start}", "tokenizer.name=bundle", f"tokenizer.folder={start}"
+    )
+    task = build_speech_task(recipe, tmp_path / "run", command="")
+    assert task.tokenizer.symbols == read_bundle(start).tokenizer.symbols
+
+
+def test_equal_pieces_of_words_that_cut_texts_otherwise_are_another_vocabulary() -> None:
+    config = SentencePieceConfig(name="sentencepiece", vocabulary_size=10)
+    texts = ["BED BAD BEAD", "DAB A BED"] * 10
+    here = train_tokenizer(config, texts)
+    there = train_tokenizer(config, [*texts, "A BED"])
+    assert here.symbols == there.symbols, "the case that is meant"
+    assert other_symbols(here, here) == []
+    (said,) = other_symbols(here, there)
+    assert said.startswith(f"the vocabulary has {len(here.symbols)} labels here, ")
+    assert "the same ones that cut texts otherwise (set tokenizer.name" in said

@@ -43,12 +43,14 @@ def check_tokens(
 
     Raises:
         DataError: a token outside the vocabulary, a blank among the targets, or too few frames.
-        ValueError: shapes or lengths that do not fit together.
+        ValueError: shapes or lengths that do not fit together, or no such blank.
         TypeError: tensors that are not int64.
     """
     lengths, targets, target_lengths = lengths.cpu(), targets.cpu(), target_lengths.cpu()
     num_frames, vocabulary_size, blank = outputs
     _check_shapes(lengths, targets, target_lengths, num_frames)
+    if not 0 <= blank < vocabulary_size:
+        raise ValueError(f"blank must be 0 to {vocabulary_size - 1}, got {blank}")
     if ids is not None and len(ids) != len(targets):
         raise ValueError(f"{len(ids)} ids for {len(targets)} utterances")
     inside = torch.arange(targets.shape[1]) < target_lengths[:, None]

@@ -55,7 +55,7 @@ def transducer_loss(
     if logits.dim() != 4:
         raise ValueError(f"logits must be (B, T, U + 1, V), got {tuple(logits.shape)}")
     batch, num_frames, columns, vocabulary_size = logits.shape
-    _check_dtype("logits", logits)
+    _check_values("logits", logits)
     check_transducer_targets(
         logit_lengths,
         targets,
@@ -103,12 +103,12 @@ def joint_transducer_loss(  # noqa: PLR0913 - a joint network, and what it joins
     Raises:
         DataError, ValueError, TypeError: as `transducer_loss`.
     """
-    _check_dtype("encoded", encoded)
     if encoded.dim() != 3 or predicted.dim() != 3 or len(encoded) != len(predicted):
         raise ValueError(
             "encoded must be (B, T, E) and predicted (B, U + 1, P), got "
             f"{tuple(encoded.shape)} and {tuple(predicted.shape)}"
         )
+    _check_values("encoded", encoded)
     with torch.no_grad():
         vocabulary_size = joint(encoded[:1, :1, None], predicted[:1, None, :1]).shape[-1]
     check_transducer_targets(
@@ -251,6 +251,8 @@ def check_transducer_targets(
     )
 
 
-def _check_dtype(name: str, tensor: Tensor) -> None:
+def _check_values(name: str, tensor: Tensor) -> None:
     if tensor.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"{name} must be float32 or float64, got {tensor.dtype}")
+    if len(tensor) == 0:
+        raise ValueError(f"{name} must be of one utterance or more, got {tuple(tensor.shape)}")

@@ -75,11 +75,12 @@ def _compiled(
 
 @compiled_inline
 def _added(a, b):  # type: ignore[no-untyped-def]
-    """ln(e^a + e^b)."""
-    high, low = max(a, b), min(a, b)
-    if low == ENDS:
-        return high
-    return high + math.log1p(math.exp(low - high))
+    """ln(e^a + e^b); NaN of NaN, which `max` alone would hide."""
+    if a == ENDS:
+        return b
+    if b == ENDS:
+        return a
+    return max(a, b) + math.log1p(math.exp(-abs(a - b)))
 
 
 @compiled
