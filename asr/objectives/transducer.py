@@ -110,7 +110,7 @@ def joint_transducer_loss(  # noqa: PLR0913 - a joint network, and what it joins
         )
     _check_values("encoded", encoded)
     with torch.no_grad():
-        vocabulary_size = joint(encoded[:1, :1, None], predicted[:1, None, :1]).shape[-1]
+        vocabulary_size = joint(encoded[0, :1, None], predicted[0, None, :1]).shape[-1]
     check_transducer_targets(
         encoded_lengths,
         targets,

@@ -1,4 +1,4 @@
-"""The transducer loss against all paths, closed forms and torchaudio, and what it refuses."""
+"""The transducer loss against the enumeration of all paths, closed forms and torchaudio."""
 
 import math
 import warnings
@@ -9,17 +9,11 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from asr.errors import DataError
-from asr.objectives.transducer import (
-    check_transducer_targets,
-    joint_transducer_loss,
-    transducer_loss,
-)
+from asr.objectives.transducer import transducer_loss
 from tests.objectives.transducer_reference import (
     GARBAGE,
     SIZES,
     Batch,
-    Joint,
     alone,
     enumerated_arcs,
     enumerated_cost,
@@ -27,6 +21,7 @@ from tests.objectives.transducer_reference import (
     made_batch,
     made_logits,
     normal,
+    one,
 )
 
 VOCABULARY = 5
@@ -41,12 +36,6 @@ def learnt(
     costs = transducer_loss(leaf, *batch, **settings)
     costs.backward(torch.ones_like(costs) if weights is None else weights.to(costs))
     return costs.detach(), leaf.grad
-
-
-def one(frames: int, target: list[int]) -> Batch:
-    """An utterance."""
-    targets = torch.tensor([target], dtype=torch.int64)
-    return Batch(targets, torch.tensor([frames]), torch.tensor([len(target)]))
 
 
 def repeated(frames: int, targets: Tensor) -> Batch:
@@ -123,7 +112,9 @@ def test_gradcheck() -> None:
 
 def test_without_tokens_the_cost_is_that_of_blanks_alone() -> None:
     logits = normal(2, 5, 1, 4)
-    costs = transducer_loss(logits, *Batch(torch.empty(2, 0).long(), *torch.tensor([[5, 3], [0, 0]])))
+    costs = transducer_loss(
+        logits, *Batch(torch.empty(2, 0).long(), *torch.tensor([[5, 3], [0, 0]]))
+    )
     blanks = -logits.log_softmax(dim=-1)[:, :, 0, 0]
     torch.testing.assert_close(costs, torch.stack([blanks[0].sum(), blanks[1, :3].sum()]))
 
@@ -165,12 +156,12 @@ def test_the_probabilities_of_all_outputs_add_up_to_one() -> None:
     masses = []
     for length in range(11):
         logits = network(outputs(length), 3)
-        logits[..., 0] += 2
+        logits[..., 0] += 1
         costs = transducer_loss(logits, *repeated(3, outputs(length)))
         masses.append((-costs).exp().sum())
     totals = torch.stack(masses).cumsum(dim=0)
     assert (totals.diff() > 0).all()
-    assert totals[0] < 0.5
+    assert totals[0] < 0.6
     assert 0.999 < totals[-1] < 1
 
 
@@ -271,6 +262,7 @@ def test_symbols_of_probability_zero_are_never_taken() -> None:
 def test_float32_agrees_with_torchaudio(
     sizes: list[tuple[int, int]], vocabulary: int, blank: str
 ) -> None:
+    """Its lattice is float32, so that gradients lose what logarithms as large as the cost lose."""
     index = {"first": 0, "last": vocabulary - 1}[blank]
     batch = made_batch(sizes, vocabulary, blank=index)
     batch = batch._replace(targets=batch.targets.clamp(min=0))
@@ -283,64 +275,14 @@ def test_float32_agrees_with_torchaudio(
             leaf, *(part.int() for part in batch), blank=index, reduction="none"
         )
     expected.sum().backward()
-    torch.testing.assert_close(costs, expected.detach(), rtol=1e-5, atol=0)
-    assert (gradient - leaf.grad).norm() < 1e-5 * leaf.grad.norm()
+    torch.testing.assert_close(costs, expected.detach(), rtol=1e-6, atol=0)
+    rounding = 2 * torch.finfo(torch.float32).eps * costs.max()
+    assert apart(gradient, leaf.grad) < 1e-5 + rounding
     exact, precise = learnt(logits.double(), batch, blank=index)
-    torch.testing.assert_close(costs.double(), exact, rtol=1e-6, atol=0)
-    assert (gradient - precise).norm() < 1e-5 * precise.norm()
+    torch.testing.assert_close(costs.double(), exact, rtol=2e-7, atol=0)
+    assert apart(gradient, precise) < 1e-6
 
 
-@pytest.mark.parametrize("token", [5, 500_000, -1, -100_000, 0])
-def test_tokens_outside_the_vocabulary_are_refused(token: int) -> None:
-    message = rf"'a' has targets outside the vocabulary \({token}\): tokens are 0 to 4 without the "
-    with pytest.raises(DataError, match=message + r"blank 0\. Was the text encoded"):
-        transducer_loss(torch.zeros(1, 3, 3, 5), *one(3, [1, token]), ids=["a"])
-
-
-def test_utterances_without_frames_are_refused() -> None:
-    with pytest.raises(DataError, match="^utterance 0 of the batch has no frames$"):
-        transducer_loss(torch.zeros(1, 3, 2, 5), *one(0, [1]))
-
-
-def test_a_bad_batch_names_some_utterances_and_counts_the_others() -> None:
-    frames = torch.tensor([1] + [0] * 7)
-    with pytest.raises(DataError, match=r"^utterance 'u1' has no.*'u5' .*; and 2 more utterances$"):
-        check_transducer_targets(
-            frames,
-            torch.full((8, 2), 1),
-            torch.full((8,), 2),
-            num_frames=3,
-            vocabulary_size=2,
-            ids=[f"u{index}" for index in range(8)],
-        )
-
-
-GOOD = one(3, [1, 2])
-LOGITS = torch.zeros(1, 3, 3, 5)
-BAD = [
-    (LOGITS[0], GOOD, ValueError, r"logits must be \(B, T, U \+ 1, V\), got \(3, 3, 5\)"),
-    (LOGITS.bfloat16(), GOOD, TypeError, r"logits must be float32 or .* got torch\.bfloat16"),
-    (LOGITS.long(), GOOD, TypeError, r"logits must be float32 or float64, got torch\.int64"),
-    (LOGITS[:0], GOOD, ValueError, r"logits must be of one utterance or more, got \(0, 3, 3, 5\)"),
-    (LOGITS[:, :2], GOOD, ValueError, r"log_prob_lengths must be 0 to 2, got \[3\]"),
-    (LOGITS[:, :, :2], GOOD, ValueError, r"targets must be \(1, 1\) for these logits, got \(1, 2\)"),
-    (LOGITS.repeat(2, 1, 1, 1), GOOD, ValueError, r"must be \(2, 2\) for these logits"),
-]
-BAD_BATCHES = [
-    (GOOD._replace(targets=GOOD.targets[0]), ValueError, r"targets must be \(B, U\), got \(2,\)"),
-    (GOOD._replace(targets=GOOD.targets.int()), TypeError, r"targets must be int64, got torch\.int32"),
-    (GOOD._replace(frames=GOOD.frames.int()), TypeError, "log_prob_lengths must be int64"),
-    (GOOD._replace(emitted=GOOD.emitted.float()), TypeError, "target_lengths must be int64"),
-    (GOOD._replace(frames=torch.tensor([3, 3])), ValueError, r"log_prob_lengths must be \(1,\), got"),
-    (GOOD._replace(emitted=torch.tensor([3])), ValueError, r"target_lengths must be 0 to 2, got \[3"),
-    (GOOD._replace(emitted=torch.tensor([-1])), ValueError, r"must be 0 to 2, got \[-1\]"),
-    (GOOD._replace(emitted=torch.tensor(2)), ValueError, r"target_lengths must be \(1,\), got \(\)"),
-]
-
-
-@pytest.mark.parametrize(("logits", "batch", "error", "message"), BAD)
-def test_misuse_is_named(
-    logits: Tensor, batch: Batch, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        transducer_loss(logits, *batch)
+def apart(one: Tensor, other: Tensor) -> Tensor:
+    """The distance of two gradients, relative to the second."""
+    return (one - other).norm() / other.norm()

@@ -62,6 +62,12 @@ def made_batch(
     return Batch(targets.masked_fill(beyond, -99), frames, emitted)
 
 
+def one(frames: int, target: list[int]) -> Batch:
+    """An utterance."""
+    targets = torch.tensor([target], dtype=torch.int64)
+    return Batch(targets, torch.tensor([frames]), torch.tensor([len(target)]))
+
+
 def made_logits(batch: Batch, vocabulary_size: int, *, seed: int = 0) -> Tensor:
     """(B, T, U + 1, V) float64."""
     return 2 * normal(*batch.beyond().shape, vocabulary_size, seed=seed)
