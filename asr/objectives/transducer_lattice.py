@@ -78,8 +78,6 @@ def _added(a, b):  # type: ignore[no-untyped-def]
     """ln(e^a + e^b); NaN of NaN, which `max` alone would hide."""
     if a == ENDS:
         return b
-    if b == ENDS:
-        return a
     return max(a, b) + math.log1p(math.exp(-abs(a - b)))
 
 
