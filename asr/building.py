@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from asr.bundle import write_bundle
-from asr.criterion import build_criterion
+from asr.criterion import Criterion, build_criterion
 from asr.data.batching import AudioReader, collate, group_by_length
 from asr.data.bundle_tokenizer import BundleTokenizerConfig, load_bundle_tokenizer
 from asr.data.labels import labels_of
@@ -25,7 +25,7 @@ from asr.data.tokenizer import (
     load_tokenizer,
     train_tokenizer,
 )
-from asr.errors import AudioError, DataError, shown
+from asr.errors import AudioError, ConfigError, DataError, shown
 from asr.frontend.augment import AugmentConfig, SpecAugment
 from asr.frontend.filter_bank import FilterBank, FilterBankConfig, LogMel, MelConfig, WindowShape
 from asr.frontend.frontend import Extractor, Frontend, FrontendConfig
@@ -38,6 +38,8 @@ from asr.lm.neural_bundle import write_neural_bundle
 from asr.lm.text_lines import TextLines, read_text_lines
 from asr.models.ctc import CTCModel
 from asr.models.lstm import RecurrentStack
+from asr.objectives.expected_wer import ExpectedWERConfig
+from asr.objectives.transcripts import spelling_of
 from asr.recipe import AnyRecipe, LanguageRecipe, Recipe
 from asr.speech import Sampling, SpeechTask, Splits
 from asr.storage import folder_writer
@@ -66,8 +68,8 @@ def build_task(
     Raises:
         DataError: a manifest or text cannot be used, or its text has symbols that the tokens lack.
         ModelError: the tokens in the run folder, or in the bundle that has them, are damaged.
-        ConfigError: there is no bundle that should have the tokens or the weights to begin with, or
-            it does not fit the recipe.
+        ConfigError: there is no bundle that should have the tokens or the weights to begin with, it
+            does not fit the recipe, or the tokens do not fit the objective.
     """
     if isinstance(recipe, LanguageRecipe):
         return build_language_task(recipe, run, command=command)
@@ -85,6 +87,7 @@ def build_speech_task(
     )
     texts = (utterance.text for utterance in splits.train)
     tokenizer, resumes = _tokenizer(recipe.tokenizer, texts, run)
+    criterion = _criterion(recipe, tokenizer, splits)
     start = None
     if resumes:
         check_same_start(recipe, run)
@@ -111,7 +114,7 @@ def build_speech_task(
         model,
         tokenizer,
         splits,
-        build_criterion(recipe.objective, labels_of(tokenizer.pieces, tokenizer.symbols)),
+        criterion,
         reader=reader,
         sampling=Sampling(
             batch_seconds=recipe.training.batch_seconds,
@@ -136,6 +139,25 @@ def build_model(recipe: Recipe, vocabulary_size: int) -> CTCModel:
         dropout=recipe.encoder.dropout,
     )
     return CTCModel(frontend, encoder, vocabulary_size)
+
+
+def _criterion(recipe: Recipe, tokenizer: Tokenizer, splits: Splits) -> Criterion:
+    """What a recipe minimises.
+
+    Raises:
+        ConfigError: errors of words are to be counted, and no token stands between words.
+    """
+    objective = recipe.objective
+    labels = labels_of(tokenizer.pieces, tokenizer.symbols)
+    counts_words = isinstance(objective, ExpectedWERConfig) and objective.loss == "wer"
+    if counts_words and not spelling_of(labels).has_boundaries:
+        several = next((u for u in splits.train if len(words(u.text)) > 1), None)
+        if several is not None:
+            raise ConfigError(
+                f"objective.loss: no token begins a word, but '{shown(several.id)}' has several; "
+                'put a space into tokenizer.symbols, or set objective.loss = "cer"'
+            )
+    return build_criterion(objective, labels)
 
 
 def build_frontend(config: FrontendConfig, augment: AugmentConfig) -> Frontend:

@@ -110,7 +110,7 @@ def write_bundle(
     ordered = sorted(vocabulary.items(), key=lambda item: (-item[1], item[0]))
     listed = "".join(f"{word}\t{count}\n" for word, count in ordered)
     write_atomically(folder / VOCABULARY, listed)
-    write_atomically(folder / "README.md", model_card(recipe, facts, model))
+    write_atomically(folder / "README.md", model_card(recipe, facts, model, tokenizer))
 
 
 def is_bundle(folder: Path) -> bool:
@@ -218,7 +218,9 @@ def _read_tunings(path: Path) -> tuple[Tuning, ...]:
         raise ModelError(str(error)) from error
 
 
-def model_card(recipe: Recipe, facts: Mapping[str, Any], model: nn.Module) -> str:
+def model_card(
+    recipe: Recipe, facts: Mapping[str, Any], model: nn.Module, tokenizer: Tokenizer
+) -> str:
     """The README of a bundle: what it is, how good, and the command that made it."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
     lines = [
@@ -226,7 +228,7 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], model: nn.Module) -> st
         "",
         f"- {_title(recipe.objective.name)}, {recipe.encoder.num_layers} x "
         f"{recipe.encoder.hidden_size} {recipe.encoder.cell}, {recipe.frontend.name} front end at "
-        f"{recipe.frontend.sample_rate} Hz, {recipe.tokenizer.name}; {parameters:,} parameters",
+        f"{recipe.frontend.sample_rate} Hz, {tokenizer.name}; {parameters:,} parameters",
         f"- trained on `{recipe.data.train}`, {facts.get('epochs')} epochs, "
         f"{facts.get('steps')} steps, seed {recipe.seed}",
     ]

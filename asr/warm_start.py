@@ -14,6 +14,7 @@ from asr.config import Config
 from asr.data.sentencepiece_tokenizer import SentencePieceTokenizer
 from asr.data.tokenizer import Tokenizer
 from asr.errors import ConfigError, shown
+from asr.lm.neural_bundle import is_neural_bundle
 from asr.models.state import load_weights
 from asr.objectives.expected_wer import ExpectedWERConfig
 from asr.recipe import Recipe
@@ -33,17 +34,23 @@ def read_start(recipe: Recipe, tokenizer: Tokenizer) -> Bundle | None:
     """The bundle that a recipe begins with, checked; None when it begins with random weights.
 
     Raises:
-        ConfigError: no such bundle, or another vocabulary, front end or network in it.
-        ModelError: it is damaged, or no recogniser's.
+        ConfigError: no such bundle of a recogniser, or another vocabulary, front end or network.
+        ModelError: it is damaged.
     """
     if not recipe.init_from:
         return None
     folder = Path(recipe.init_from)
-    if not (folder / MANIFEST).is_file():  # such as a run folder, whose bundle is its best/
-        raise ConfigError(
-            f"init_from: {shown(folder)}: no such bundle; train that model first, name the folder "
-            "best/ of another training, or --set init_from= to begin with random weights"
+    if not (folder / MANIFEST).is_file():
+        of_run = folder / "best"
+        advice = (
+            f"did you mean {shown(of_run)}?"
+            if (of_run / MANIFEST).is_file()
+            else "train that model first, name the folder best/ of another training, or --set "
+            "init_from= to begin with random weights"
         )
+        raise ConfigError(f"init_from: {shown(folder)}: no such bundle; {advice}")
+    if is_neural_bundle(folder):
+        raise ConfigError(f"init_from: {shown(folder)}: is a language model, no speech recogniser")
     bundle = read_bundle(folder)
     problems = [
         *_differences("frontend", recipe.frontend, bundle.recipe.frontend),

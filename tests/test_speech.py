@@ -10,7 +10,7 @@ import torch
 from asr.building import build_task
 from asr.data.audio import write_wav
 from asr.data.manifest import Utterance, read_manifest, write_manifest
-from asr.errors import DataError
+from asr.errors import ConfigError, DataError
 from asr.recipe import Recipe, load_recipe
 from asr.speech import SpeechTask, hours
 from tests.made import RATE, spoken, write_corpus, write_recipe
@@ -72,6 +72,24 @@ def test_symbols_outside_a_given_vocabulary(data: Path, tmp_path: Path) -> None:
     override = ["tokenizer.name=characters", 'tokenizer.symbols="ABCDE "', "tokenizer.unknown=drop"]
     task = task_of(data, tmp_path / "drop", *override)
     assert any(line.startswith("symbols outside the vocabulary: 'F' (") for line in task.describe())
+
+
+def test_errors_of_words_need_a_token_between_words(data: Path, tmp_path: Path) -> None:
+    lines = read_manifest(data / "train.jsonl")
+    several = next(line for line in lines if " " in line.text)
+    letters = [
+        "tokenizer.name=characters",
+        'tokenizer.symbols="ABCDEF"',
+        "tokenizer.unknown=drop",
+        "objective.name=expected_wer",
+    ]
+    message = f"objective.loss: no token begins a word, but '{several.id}' has several; put a space"
+    with pytest.raises(ConfigError, match=message):
+        task_of(data, tmp_path, *letters)
+    task_of(data, tmp_path, *letters, "objective.loss=cer")
+    task_of(data, tmp_path, *letters, "objective.name=ctc")
+    write_manifest(tmp_path / "words.jsonl", [line for line in lines if " " not in line.text])
+    task_of(data, tmp_path, *letters, f"data.train={tmp_path / 'words.jsonl'}")
 
 
 def test_every_epoch_visits_every_utterance_once_in_another_order(

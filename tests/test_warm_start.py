@@ -1,7 +1,10 @@
 """A training that begins with the weights of another: what fits, what does not, what it says."""
 
 import json
+import os
+import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,12 +13,14 @@ import torch
 import asr
 from asr.building import build_speech_task
 from asr.bundle import read_bundle
+from asr.data.batching import Batch
 from asr.data.sentencepiece_tokenizer import SentencePieceConfig
 from asr.data.tokenizer import train_tokenizer
-from asr.errors import ConfigError, ModelError
+from asr.errors import ConfigError, ModelError, StoppedError
 from asr.experiment import train_recipe
 from asr.frontend.frontend import Frontend
 from asr.recipe import Recipe, load_recipe
+from asr.speech import SpeechTask
 from asr.storage import MANIFEST, file_hash, load_tensors, write_json
 from asr.warm_start import COLD, other_symbols
 from tests.lm.made_neural import characters, write_neural
@@ -116,6 +121,45 @@ def test_expected_wer_goes_on_from_ctc_and_resumes_without_the_bundle(
     asr.load(run / "best", device="cpu").transcribe(spoken("FACE BED"))
 
 
+@pytest.mark.parametrize("estimator", ["exchange", "reinforce", "nbest"])
+def test_a_stopped_training_ends_in_the_same_weights(
+    trained: Path, start: Path, tmp_path: Path, estimator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, with everything that is random switched on; stopped twice within an epoch."""
+    overrides = [
+        f"init_from={start}",
+        "objective.name=expected_wer",
+        f"objective.estimator={estimator}",
+        "objective.ctc_weight=0.01",
+        "encoder.dropout=0.2",
+        "augment.noise_probability=0.5",
+        "augment.speed_factors=[0.9, 1.0, 1.1]",
+        "training.weight_noise=0.01",
+        "training.accumulate=3",
+        "training.epochs=2",
+    ]
+    recipe, loss, calls = trained / "beeps", SpeechTask.loss, [0]
+    whole = train_recipe(recipe, overrides=overrides, out=tmp_path / "whole", say=quiet)
+
+    def stopping(self: SpeechTask, batch: Batch, device: torch.device) -> torch.Tensor:
+        calls[0] += 1
+        if calls[0] in (20, 60):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(self, batch, device)
+
+    monkeypatch.setattr(SpeechTask, "loss", stopping)
+    for _ in range(2):
+        with pytest.raises(StoppedError):
+            train_recipe(recipe, overrides=overrides, out=tmp_path / "stopped", say=quiet)
+    stopped = train_recipe(recipe, overrides=overrides, out=tmp_path / "stopped", say=quiet)
+    expected, began = (
+        load_tensors(folder / "model.safetensors") for folder in (whole.bundle, start)
+    )
+    assert not torch.equal(expected["output.weight"], began["output.weight"])
+    for name, weights in load_tensors(stopped.bundle / "model.safetensors").items():
+        assert torch.equal(weights, expected[name]), name
+
+
 def test_from_random_weights_there_is_a_warning(trained: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     recipe = recipe_with(trained, "objective.name=expected_wer")
@@ -202,6 +246,8 @@ def test_tokens_of_the_bundle_for_own_data(trained: Path, start: Path, tmp_path:
     shutil.rmtree(start)
     recognizer = asr.load(outcome.bundle, device="cpu")
     assert recognizer.recipe.tokenizer.name == "bundle"
+    card = (outcome.bundle / "README.md").read_text(encoding="utf-8")
+    assert " Hz, characters; " in card, "what the tokens are, not where they came from"
     assert recognizer.transcribe(spoken("FACE BED")).text == "FACE BED"
 
 
@@ -222,9 +268,12 @@ def test_a_bundle_and_a_run_folder_from_before_the_key(
 
 def test_no_such_bundle(trained: Path, tmp_path: Path) -> None:
     """Neither where there is no folder nor in a run folder, whose bundle is in `best/`."""
-    for folder in (tmp_path / "best", trained / "run"):
+    for folder, advice in (
+        (tmp_path / "best", "train that model first, name the folder best/ of another training"),
+        (trained / "run", f"did you mean {trained / 'run' / 'best'}?"),
+    ):
         recipe = recipe_with(trained, f"init_from={folder}")
-        message = f"init_from: {folder}: no such bundle; train that model first, name the folder b"
+        message = re.escape(f"init_from: {folder}: no such bundle; {advice}")
         with pytest.raises(ConfigError, match=message):
             build_speech_task(recipe, tmp_path / "run", command="")
 
@@ -236,7 +285,7 @@ def test_a_damaged_bundle_and_one_of_a_language_model(
     with pytest.raises(ModelError, match=r"model\.safetensors"):
         build_speech_task(recipe_with(trained, f"init_from={start}"), tmp_path / "run", command="")
     write_neural(tmp_path / "lm", characters("AB "))
-    with pytest.raises(ModelError, match="is a language model, no speech recogniser"):
+    with pytest.raises(ConfigError, match=r"init_from: .*lm: is a language model, no speech recog"):
         build_speech_task(
             recipe_with(trained, f"init_from={tmp_path / 'lm'}"), tmp_path / "run", command=""
         )

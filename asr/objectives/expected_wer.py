@@ -57,7 +57,7 @@ class ExpectedWERConfig(Config):
     num_samples: int = Field(default=5, ge=1)  # alignments; with nbest: hypotheses
     raw_counts: bool = False  # errors instead of errors by the length of the reference
     probability_floor: float = Field(default=0.0, ge=0, lt=1)  # less probable: taken to be harmless
-    ctc_weight: float = Field(default=0.0, ge=0)  # of the CTC loss that is added
+    ctc_weight: float = Field(default=0.0, ge=0)  # of the CTC loss, nats an utterance, added
 
     @field_validator("num_samples")
     @classmethod
@@ -65,6 +65,13 @@ class ExpectedWERConfig(Config):
         if num_samples < 2 and info.data.get("estimator") in ("reinforce", "nbest"):
             raise ValueError("at least 2 for this estimator")
         return num_samples
+
+    @field_validator("probability_floor")
+    @classmethod
+    def _exchanged(cls, floor: float, info: ValidationInfo) -> float:
+        if floor and info.data.get("estimator") in ("reinforce", "nbest"):
+            raise ValueError("0 for this estimator, which exchanges no labels")
+        return floor
 
 
 # Fills changes (T, V) and losses (S,) for utterance b from its alignments (S, T).
@@ -111,8 +118,8 @@ def expected_loss(  # noqa: PLR0913 - usable alone, without a config
         The losses; NaN for an utterance whose scores hold NaN.
 
     Raises:
-        ValueError: shapes, lengths or settings that do not fit together, or scores that are not
-            normalised.
+        ValueError: shapes, lengths or settings that do not fit together, scores that are not
+            normalised, or a function's value that is not finite.
         TypeError: other dtypes than those above.
     """
     known = labels if isinstance(labels, Labels) else read_labels(labels, blank=blank)

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 TOLERANCE = 1e-3  # of the probabilities' sum; float32 is off by some 1e-6
 
@@ -91,7 +90,11 @@ class _SampledLoss(torch.autograd.Function):
         return values
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, outgoing: Tensor) -> tuple[Tensor, None, None]:
+        if torch.is_grad_enabled():  # torch's `once_differentiable` lets a constant `outgoing` pass
+            raise RuntimeError(
+                "a gradient that was found by sampling has no derivative: go backward without "
+                "create_graph=True"
+            )
         (gradient,) = ctx.saved_tensors
         return outgoing[:, None, None] * gradient, None, None

@@ -1,5 +1,6 @@
 """How wrong a transcript is: the losses that a model can learn by sampling, as functions."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -30,6 +31,18 @@ def text_loss(loss: Loss) -> TextLoss:
     raise ValueError(f"loss must be 'wer', 'cer' or a function, got {loss!r}")
 
 
+def loss_of(function: TextLoss, hypothesis: str, reference: str) -> float:
+    """What a loss says of a transcript.
+
+    Raises:
+        ValueError: it is not finite, which would make the gradient of a whole frame NaN.
+    """
+    value = float(function(hypothesis, reference))
+    if not math.isfinite(value):
+        raise ValueError(f"loss must be finite, got {value} for {hypothesis!r}, {reference!r}")
+    return value
+
+
 def divisors(loss: Loss, references: Sequence[str], raw_counts: bool) -> list[float]:
     """What the losses of each reference are divided by: its length, at least 1, or 1."""
     if raw_counts or callable(loss):
@@ -53,6 +66,9 @@ def losses_of_samples(
         references: what was said, in each utterance.
         labels: of the model.
         loss: see `text_loss`.
+
+    Raises:
+        ValueError: a loss that is not finite.
     """
     function = text_loss(loss)
     losses = torch.empty(alignments.shape[:2], dtype=torch.float64)
@@ -63,7 +79,7 @@ def losses_of_samples(
             tokens, _ = exchanges(sample[: frames[b]], labels.blank)
             transcript = labels.decode(tokens.tolist())
             if transcript not in known:
-                known[transcript] = float(function(transcript, references[b]))
+                known[transcript] = loss_of(function, transcript, references[b])
             losses[b, s] = known[transcript]
     return losses
 
@@ -90,7 +106,10 @@ def check_arguments(
     if log_probs.dim() != 3:
         raise ValueError(f"log_probs must be (B, T, V), got {tuple(log_probs.shape)}")
     if log_probs.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"log_probs must be float32 or float64, got {log_probs.dtype}")
+        raise TypeError(
+            f"log_probs must be float32 or float64, got {log_probs.dtype}; write "
+            "logits.float().log_softmax(dim=-1)"
+        )
     if lengths.dtype != torch.int64:
         raise TypeError(f"lengths must be int64, got {lengths.dtype}")
     batch, num_frames, vocabulary_size = log_probs.shape

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from asr.data.labels import Labels
 from asr.objectives.exchange import exchanges
-from asr.objectives.text_loss import TextLoss
+from asr.objectives.text_loss import TextLoss, loss_of
 
 Place = tuple[int, int, int, int, int]
 
@@ -32,6 +32,9 @@ def exchange_transcripts(
             over the samples, is added.
         losses: (S,), filled with the losses of the samples.
         wanted: (T, V), the labels that are looked at; None: all.
+
+    Raises:
+        ValueError: a loss that is not finite.
     """
     known: dict[str, float] = {}
     of_tokens: dict[tuple[int, ...], float] = {}
@@ -40,7 +43,7 @@ def exchange_transcripts(
         if tokens not in of_tokens:
             transcript = labels.decode(tokens)
             if transcript not in known:
-                known[transcript] = float(loss(transcript, reference))
+                known[transcript] = loss_of(loss, transcript, reference)
             of_tokens[tokens] = known[transcript]
         return of_tokens[tokens]
 

@@ -16,6 +16,8 @@ from asr.data.labels import Labels
 from asr.data.text import normalize_text, words
 from asr.objectives.exchange import BEGINS, BOUNDARY, JOINS, SILENT
 
+KEPT_WORDS = 1 << 16  # of references, with the labels that fit into each: a kilobyte a word
+
 
 class LabelTexts(NamedTuple):
     """What each of V labels adds to a text.
@@ -68,7 +70,7 @@ class ReferenceCharacters(NamedTuple):
 
 
 class Spelling:
-    """The labels of one model and the references met so far, as numbers."""
+    """The labels of one model, and references for them, as numbers."""
 
     def __init__(self, labels: Labels) -> None:
         self._pieces = labels.pieces
@@ -82,7 +84,7 @@ class Spelling:
             if text:
                 self._by_text.setdefault(text, []).append(index)
         self._lengths = sorted({len(text) for text in self._by_text})
-        self._matches: dict[str, list[list[int]]] = {}
+        self._labels_at = lru_cache(KEPT_WORDS)(self._find_labels)
 
     @cached_property
     def is_plain(self) -> bool:
@@ -135,21 +137,19 @@ class Spelling:
             return BEGINS if piece.starts_word else JOINS
         return BOUNDARY if piece.starts_word else SILENT
 
-    def _labels_at(self, word: str) -> list[list[int]]:
+    def _find_labels(self, word: str) -> list[list[int]]:
         """For every place of a word, the labels whose text stands there."""
-        if word not in self._matches:
-            kinds = self.labels.kind
-            self._matches[word] = [
-                [
-                    label
-                    for length in self._lengths
-                    if place + length <= len(word)
-                    for label in self._by_text.get(word[place : place + length], ())
-                    if place == 0 or kinds[label] == JOINS
-                ]
-                for place in range(len(word))
+        kinds = self.labels.kind
+        return [
+            [
+                label
+                for length in self._lengths
+                if place + length <= len(word)
+                for label in self._by_text.get(word[place : place + length], ())
+                if place == 0 or kinds[label] == JOINS
             ]
-        return self._matches[word]
+            for place in range(len(word))
+        ]
 
 
 @lru_cache(maxsize=8)

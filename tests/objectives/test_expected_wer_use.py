@@ -58,6 +58,15 @@ def test_the_config_knows_how_many_samples_an_estimator_needs(estimator: str) ->
     assert make(name="expected_wer", estimator=estimator, num_samples=2).num_samples == 2
 
 
+@pytest.mark.parametrize("estimator", ["reinforce", "nbest"])
+def test_a_floor_is_for_the_exchange_alone(estimator: str) -> None:
+    make: Callable[..., ExpectedWERConfig] = ExpectedWERConfig
+    assert make(name="expected_wer", probability_floor=0.1).probability_floor == 0.1
+    assert make(name="expected_wer", estimator=estimator, probability_floor=0).num_samples == 5
+    with pytest.raises(ValueError, match="0 for this estimator, which exchanges no labels"):
+        make(name="expected_wer", estimator=estimator, probability_floor=0.1)
+
+
 def test_a_training_loop_of_a_few_lines_learns(capsys: pytest.CaptureFixture[str]) -> None:
     script = Path(__file__).parent / "expected_wer_example.py"
     lines = script.read_text(encoding="utf-8").split("\n")

@@ -128,3 +128,10 @@ def test_a_gradient_that_was_found_is_weighed_by_what_comes_after() -> None:
     (losses * torch.tensor([3.0, -1.0])).sum().backward()
     np.testing.assert_array_equal(log_probs.grad[0], 3 * found[0])
     np.testing.assert_array_equal(log_probs.grad[1], -found[1])
+
+
+def test_there_is_no_second_derivative() -> None:
+    log_probs = random_log_probs(2, 3, 4).requires_grad_()
+    losses = with_gradient(log_probs, torch.ones(2).double(), random_log_probs(2, 3, 4, seed=1))
+    with pytest.raises(RuntimeError, match="found by sampling has no derivative: go backward with"):
+        torch.autograd.grad(losses.sum(), log_probs, create_graph=True)

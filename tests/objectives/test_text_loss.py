@@ -8,6 +8,7 @@ from asr.data.labels import read_labels
 from asr.objectives.text_loss import (
     check_arguments,
     divisors,
+    loss_of,
     losses_of_samples,
     mean_losses,
     text_loss,
@@ -45,6 +46,21 @@ def test_errors_ignore_how_a_text_was_typed() -> None:
 
 def test_a_function_is_a_loss() -> None:
     assert text_loss(early_errors) is early_errors
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_loss_must_be_finite(value: float) -> None:
+    message = f"loss must be finite, got {value} for 'ab', 'a b'"
+    with pytest.raises(ValueError, match=message):
+        loss_of(lambda hypothesis, reference: value, "ab", "a b")
+    with pytest.raises(ValueError, match=f"loss must be finite, got {value} for 'a', ''"):
+        losses_of_samples(
+            torch.ones(1, 1, 2, dtype=torch.int64),
+            torch.tensor([2]),
+            [""],
+            read_labels(["-", "a"]),
+            lambda hypothesis, reference: value,
+        )
 
 
 def test_other_losses_are_refused() -> None:
@@ -86,7 +102,7 @@ FIVE = torch.tensor([5, 5])
     ("log_probs", "lengths", "references", "error", "message"),
     [
         (GOOD[0], FIVE, ["", ""], ValueError, r"log_probs must be \(B, T, V\), got \(5, 3\)"),
-        (GOOD.half(), FIVE, ["", ""], TypeError, "float32 or float64, got torch.float16"),
+        (GOOD.half(), FIVE, ["", ""], TypeError, "got torch.float16; write logits.float"),
         (GOOD, FIVE.int(), ["", ""], TypeError, "lengths must be int64, got torch.int32"),
         (GOOD[:0], FIVE[:0], [], ValueError, r"hold 0 utterances, lengths \(0,\), references 0"),
         (GOOD, FIVE[:1], ["", ""], ValueError, r"2 utterances, lengths \(1,\), references 2"),

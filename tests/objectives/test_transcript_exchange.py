@@ -62,6 +62,17 @@ def test_a_function_is_asked_once_for_each_transcript() -> None:
     assert set(asked) == spelled
 
 
+def test_a_loss_of_a_changed_transcript_must_be_finite() -> None:
+    """Else the value is finite and the gradient is not."""
+
+    def loss(hypothesis: str, _reference: str) -> float:
+        return float("nan") if hypothesis == "b" else 1.0
+
+    labels, found = read_labels(["-", "a", "b"]), np.zeros((1, 3))
+    with pytest.raises(ValueError, match="loss must be finite, got nan for 'b', 'a'"):
+        exchange_transcripts(np.array([[1]]), "a", labels, loss, found, np.empty(1))
+
+
 def test_labels_that_are_not_wanted_are_not_asked_about() -> None:
     labels = read_labels(["-", "a", " ", "b"])
     alignments = np.array([[1, 0, 3, 2, 1], [1, 0, 0, 0, 1]])

@@ -1,9 +1,11 @@
 import sys
 import unicodedata
 
+import numpy as np
 import pytest
 
 from asr.data.labels import read_labels
+from asr.objectives import transcripts
 from asr.objectives.transcripts import Spelling, check_words, spelling_of
 from tests.objectives.sampling_reference import ALPHABETS, COMPOSING
 
@@ -44,6 +46,19 @@ def test_the_spelling_of_labels_is_kept() -> None:
     labels = read_labels(["-", "a", " "])
     assert spelling_of(labels) is spelling_of(read_labels(["-", "a", " "]))
     assert spelling_of(labels) is not spelling_of(read_labels(["-", "a", "b"]))
+
+
+def test_few_words_of_references_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that meets ever new words does not grow."""
+    labels, texts = read_labels(["-", "a", "b", "ab", " "]), ["ab b", "aba a", "ab ba", "b"]
+    spelling = Spelling(labels)
+    expected = [spelling.reference_words(text) for text in texts]
+    monkeypatch.setattr(transcripts, "KEPT_WORDS", 2)
+    small = Spelling(labels)
+    for text, words in zip(texts, expected, strict=True):
+        for found, right in zip(small.reference_words(text), words, strict=True):
+            np.testing.assert_array_equal(found, right)
+    assert small._labels_at.cache_info().currsize == 2
 
 
 @pytest.mark.parametrize("name", [" ", "|", "▁", "▁a", "<space>"])
