@@ -13,6 +13,7 @@ from asr.bundle import WEIGHTS, Bundle, read_bundle
 from asr.config import Config
 from asr.data.sentencepiece_tokenizer import SentencePieceTokenizer
 from asr.data.tokenizer import Tokenizer
+from asr.data.vocabulary import described
 from asr.errors import ConfigError, shown
 from asr.lm.neural_bundle import is_neural_bundle
 from asr.models.state import load_weights
@@ -133,7 +134,7 @@ def other_symbols(here: Tokenizer, there: Tokenizer) -> list[str]:
     for place, one, other in (("here", here, there), ("there", there, here)):
         extra = [symbol for symbol in one.symbols if symbol not in set(other.symbols)]
         if extra:
-            named = ", ".join(f"'{shown(symbol)}'" for symbol in extra[:LISTED])
+            named = ", ".join(map(described, extra[:LISTED]))
             more = f" and {len(extra) - LISTED} more" if len(extra) > LISTED else ""
             parts.append(f"only {place}: {named}{more}")
     if len(parts) == 1:

@@ -184,7 +184,8 @@ def test_what_differs_is_named_all_at_once(trained: Path, start: Path, tmp_path:
     assert str(caught.value) == (
         f"init_from: {start} does not fit this recipe: frontend.num_mels is 20 here and 24 there; "
         "encoder.hidden_size is 16 here and 32 there; the vocabulary has 9 labels here, 8 there, "
-        "only here: 'G' (set tokenizer.name = \"bundle\" and tokenizer.folder to the same folder)"
+        "only here: 'G' U+0047 (set tokenizer.name = \"bundle\" and tokenizer.folder to the same "
+        "folder)"
     )
     assert not (tmp_path / "run" / "tokenizer").exists(), "other tokens can be chosen now"
 
@@ -205,7 +206,7 @@ def test_many_other_symbols_are_counted(trained: Path, start: Path, tmp_path: Pa
         "tokenizer.name=characters",
         'tokenizer.symbols=" ABCDEFghijklmnopqr"',
     )
-    with pytest.raises(ConfigError, match=r"only here: 'g', .*'p' and 2 more"):
+    with pytest.raises(ConfigError, match=r"only here: 'g' U\+0067, .*'p' U\+0070 and 2 more"):
         build_speech_task(recipe, tmp_path / "run", command="")
 
 

@@ -62,7 +62,7 @@ from tools.objective_arms import (
 from tools.objective_jobs import Job, Runner, checked, run_asr, run_jobs, run_step
 from tools.objective_report import before, report
 
-RATES, SEEDS, MINUTES = (3e-5, 1e-4, 3e-4), (1, 2, 3), 6.0
+RATES, SEEDS, MINUTES = (3e-5, 1e-4, 3e-4, 1e-3), (1, 2, 3), 6.0
 BUSY = 0.5  # load of a machine on which times mean little
 POLL_SECONDS = 5.0
 

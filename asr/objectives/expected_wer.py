@@ -74,7 +74,7 @@ class ExpectedWERConfig(Config):
         return floor
 
 
-# Fills changes (T, V) and losses (S,) for utterance b from its alignments (S, T).
+# Of utterance b, its alignments (S, T); fills changes (T, V) and losses (S,).
 Exchange = Callable[[int, NDArray[np.int64], NDArray[Any], NDArray[np.float64]], None]
 
 
@@ -159,13 +159,13 @@ def _exchange(
     blank = labels.blank
     if loss == "wer" and spelling.is_plain:
         texts = [spelling.reference_words(reference) for reference in references]
-        return lambda b, *arrays: exchange_words(
-            arrays[0], blank, spelling.labels, texts[b], *arrays[1:]
+        return lambda b, alignments, changes, losses: exchange_words(
+            alignments, blank, spelling.labels, texts[b], changes, losses
         )
     if loss == "cer" and spelling.is_plain:
         letters = [spelling.reference_characters(reference) for reference in references]
-        return lambda b, *arrays: exchange_characters(
-            arrays[0], blank, spelling.labels, letters[b], *arrays[1:]
+        return lambda b, alignments, changes, losses: exchange_characters(
+            alignments, blank, spelling.labels, letters[b], changes, losses
         )
     function = text_loss(loss)
     masks = None if wanted is None else wanted.cpu().numpy()
