@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from asr.bundle import write_bundle
-from asr.criterion import Criterion, build_criterion
+from asr.criterion import build_criterion
 from asr.data.batching import AudioReader, collate, group_by_length
 from asr.data.bundle_tokenizer import BundleTokenizerConfig, load_bundle_tokenizer
-from asr.data.labels import labels_of
+from asr.data.labels import Labels, labels_of
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text, words
 from asr.data.tokenizer import (
@@ -38,6 +38,8 @@ from asr.lm.neural_bundle import write_neural_bundle
 from asr.lm.text_lines import TextLines, read_text_lines
 from asr.models.ctc import CTCModel
 from asr.models.lstm import RecurrentStack
+from asr.models.speech import SpeechModel
+from asr.models.transducer import PredictionNetwork, TransducerConfig, TransducerModel
 from asr.objectives.expected_wer import ExpectedWERConfig
 from asr.objectives.transcripts import spelling_of
 from asr.recipe import AnyRecipe, LanguageRecipe, Recipe
@@ -87,7 +89,8 @@ def build_speech_task(
     )
     texts = (utterance.text for utterance in splits.train)
     tokenizer, resumes = _tokenizer(recipe.tokenizer, texts, run)
-    criterion = _criterion(recipe, tokenizer, splits)
+    labels = labels_of(tokenizer.pieces, tokenizer.symbols)
+    _check_words(recipe, labels, splits)
     start = None
     if resumes:
         check_same_start(recipe, run)
@@ -114,7 +117,7 @@ def build_speech_task(
         model,
         tokenizer,
         splits,
-        criterion,
+        build_criterion(recipe.objective, labels, model),
         reader=reader,
         sampling=Sampling(
             batch_seconds=recipe.training.batch_seconds,
@@ -127,7 +130,7 @@ def build_speech_task(
     )
 
 
-def build_model(recipe: Recipe, vocabulary_size: int) -> CTCModel:
+def build_model(recipe: Recipe, vocabulary_size: int) -> SpeechModel:
     """The untrained network of a recipe, with `vocabulary_size` outputs."""
     frontend = build_frontend(recipe.frontend, recipe.augment)
     encoder = RecurrentStack(
@@ -138,17 +141,38 @@ def build_model(recipe: Recipe, vocabulary_size: int) -> CTCModel:
         bidirectional=recipe.encoder.bidirectional,
         dropout=recipe.encoder.dropout,
     )
-    return CTCModel(frontend, encoder, vocabulary_size)
+    objective = recipe.objective
+    if not isinstance(objective, TransducerConfig):
+        return CTCModel(frontend, encoder, vocabulary_size)
+    return TransducerModel(
+        frontend,
+        encoder,
+        build_prediction(objective, vocabulary_size),
+        joint=objective.joint,
+        joint_size=objective.joint_size,
+        with_ctc=objective.ctc_weight > 0,
+    )
 
 
-def _criterion(recipe: Recipe, tokenizer: Tokenizer, splits: Splits) -> Criterion:
-    """What a recipe minimises.
+def build_prediction(objective: TransducerConfig, vocabulary_size: int) -> PredictionNetwork:
+    """The untrained prediction network of a transducer."""
+    return PredictionNetwork(
+        vocabulary_size,
+        embedding_size=objective.prediction_embedding,
+        hidden_size=objective.prediction_size,
+        num_layers=objective.prediction_layers,
+        cell=objective.prediction_cell,
+        dropout=objective.prediction_dropout,
+    )
+
+
+def _check_words(recipe: Recipe, labels: Labels, splits: Splits) -> None:
+    """Return when what is counted can be counted.
 
     Raises:
         ConfigError: errors of words are to be counted, and no token stands between words.
     """
     objective = recipe.objective
-    labels = labels_of(tokenizer.pieces, tokenizer.symbols)
     counts_words = isinstance(objective, ExpectedWERConfig) and objective.loss == "wer"
     if counts_words and not spelling_of(labels).has_boundaries:
         several = next((u for u in splits.train if len(words(u.text)) > 1), None)
@@ -157,7 +181,6 @@ def _criterion(recipe: Recipe, tokenizer: Tokenizer, splits: Splits) -> Criterio
                 f"objective.loss: no token begins a word, but '{shown(several.id)}' has several; "
                 'put a space into tokenizer.symbols, or set objective.loss = "cer"'
             )
-    return build_criterion(objective, labels)
 
 
 def build_frontend(config: FrontendConfig, augment: AugmentConfig) -> Frontend:

@@ -1,6 +1,6 @@
 """What a recogniser is trained to minimise: a recipe's `[objective]`, applied to batches.
 
-A criterion gives a loss for each utterance from a model's scores, and says what to call it.
+A criterion gives a loss for each utterance from what a model puts out, and says what to call it.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,18 @@ from torch import Tensor
 from asr.data.batching import Batch
 from asr.data.labels import Labels
 from asr.decoding.beam import BeamLimits, BeamSearch
-from asr.objectives.ctc import CTCConfig, ctc_loss
+from asr.models.speech import SpeechModel
+from asr.models.transducer import TransducerConfig, TransducerModel
+from asr.objectives.ctc import CTCConfig, ctc_loss, frames_needed
 from asr.objectives.expected_wer import ExpectedWERConfig, expected_loss
 from asr.objectives.nbest_wer import nbest_loss
 from asr.objectives.reinforce import reinforce_loss
 from asr.objectives.sampling import frames_inside
 from asr.objectives.text_loss import divisors, text_loss, without_nan
+from asr.objectives.transducer import joint_transducer_loss
 
 NBEST_BEAM = 16  # prefixes, at least; the hypotheses of a list come out of them
+ObjectiveConfig = CTCConfig | ExpectedWERConfig | TransducerConfig
 
 
 class Criterion(Protocol):
@@ -34,13 +38,16 @@ class Criterion(Protocol):
     @property
     def name(self) -> str: ...  # noqa: D102
 
+    def frames_needed(self, tokens: Sequence[int]) -> int:
+        """The fewest frames of an utterance of these tokens that has a finite loss."""
+
     def __call__(
-        self, log_probs: Tensor, lengths: Tensor, batch: Batch, texts: Sequence[str]
+        self, outputs: Tensor, lengths: Tensor, batch: Batch, texts: Sequence[str], /
     ) -> Tensor:
         """(B,) losses.
 
         Args:
-            log_probs: (B, T, V) of the model.
+            outputs: (B, T, …) of the model for each frame.
             lengths: (B,) frames.
             batch: with the targets.
             texts: what was said, in each utterance.
@@ -53,11 +60,51 @@ class CTCCriterion:
 
     name: str = "loss"
 
+    def frames_needed(self, tokens: Sequence[int]) -> int:
+        """See `Criterion`."""
+        return max(1, frames_needed(tokens))
+
     def __call__(
         self, log_probs: Tensor, lengths: Tensor, batch: Batch, texts: Sequence[str]
     ) -> Tensor:
-        """(B,) losses; see `Criterion`."""
+        """(B,) losses of log-probabilities (B, T, V); see `Criterion`."""
         return ctc_loss(log_probs, lengths, batch.targets, batch.target_lengths, ids=batch.ids)
+
+
+@dataclass(frozen=True)
+class TransducerCriterion:
+    """The transducer loss, in nats, and perhaps some of the CTC loss of the encoder."""
+
+    model: TransducerModel
+    ctc_weight: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What the mean loss is, for people."""
+        return "loss" if self.ctc_weight == 0 else f"loss + {self.ctc_weight:g} CTC"
+
+    def frames_needed(self, tokens: Sequence[int]) -> int:
+        """See `Criterion`; a transducer can say any number of tokens in a frame."""
+        return 1 if self.ctc_weight == 0 else max(1, frames_needed(tokens))
+
+    def __call__(
+        self, encoded: Tensor, lengths: Tensor, batch: Batch, texts: Sequence[str]
+    ) -> Tensor:
+        """(B,) losses of what the encoder makes of the frames (B, T, J); see `Criterion`."""
+        losses = joint_transducer_loss(
+            self.model.joint,
+            encoded,
+            self.model.predict(batch.targets, batch.target_lengths),
+            batch.targets,
+            lengths,
+            batch.target_lengths,
+            ids=batch.ids,
+        )
+        if self.ctc_weight == 0:
+            return losses
+        log_probs = self.model.ctc_log_probs(encoded)
+        ctc = ctc_loss(log_probs, lengths, batch.targets, batch.target_lengths, ids=batch.ids)
+        return losses + self.ctc_weight * ctc
 
 
 @dataclass(frozen=True)
@@ -77,10 +124,14 @@ class ExpectedErrorCriterion:
             name = f"sampled {unit}"
         return name if self.config.ctc_weight == 0 else f"{name} + {self.config.ctc_weight:g} CTC"
 
+    def frames_needed(self, tokens: Sequence[int]) -> int:
+        """See `Criterion`."""
+        return max(1, frames_needed(tokens))
+
     def __call__(
         self, log_probs: Tensor, lengths: Tensor, batch: Batch, texts: Sequence[str]
     ) -> Tensor:
-        """(B,) losses; see `Criterion`."""
+        """(B,) losses of log-probabilities (B, T, V); see `Criterion`."""
         losses = self._estimate(log_probs, lengths, batch, texts)
         if self.config.ctc_weight == 0:
             return losses
@@ -136,8 +187,10 @@ class ExpectedErrorCriterion:
         return BeamSearch(self.labels, limits=limits)
 
 
-def build_criterion(config: CTCConfig | ExpectedWERConfig, labels: Labels) -> Criterion:
-    """The criterion that a recipe asks for, for a model with these labels."""
+def build_criterion(config: ObjectiveConfig, labels: Labels, model: SpeechModel) -> Criterion:
+    """The criterion that a recipe asks for, for its model, with these labels."""
+    if isinstance(model, TransducerModel):
+        return TransducerCriterion(model, getattr(config, "ctc_weight", 0.0))
     if isinstance(config, ExpectedWERConfig):
         return ExpectedErrorCriterion(config, labels)
     return CTCCriterion()

@@ -25,6 +25,7 @@ from asr.frontend.filter_bank import LogMelConfig
 from asr.frontend.frontend import FrontendConfig
 from asr.lm.neural import NeuralConfig
 from asr.models.lstm import EncoderConfig
+from asr.models.transducer import TransducerConfig
 from asr.objectives.ctc import CTCConfig
 from asr.objectives.expected_wer import ExpectedWERConfig
 from asr.training.optimizer import AdamWConfig, OptimizerConfig
@@ -35,7 +36,9 @@ AnyTokenizerConfig = Annotated[
     CharactersConfig | PhonesConfig | SentencePieceConfig | BundleTokenizerConfig,
     Field(discriminator="name"),
 ]
-ObjectiveConfig = Annotated[CTCConfig | ExpectedWERConfig, Field(discriminator="name")]
+AnyObjectiveConfig = Annotated[
+    CTCConfig | ExpectedWERConfig | TransducerConfig, Field(discriminator="name")
+]
 
 
 class DataConfig(Config):
@@ -64,7 +67,7 @@ class Recipe(Config):
     augment: AugmentConfig = AugmentConfig()
     tokenizer: AnyTokenizerConfig = CharactersConfig(name="characters")
     encoder: EncoderConfig = EncoderConfig()
-    objective: ObjectiveConfig = CTCConfig(name="ctc")
+    objective: AnyObjectiveConfig = CTCConfig(name="ctc")
     optimizer: OptimizerConfig = AdamWConfig(name="adamw")
     training: SpeechTrainingConfig = SpeechTrainingConfig()
 

@@ -22,7 +22,7 @@ from asr.decoding.hypothesis import Hypothesis, Word
 from asr.decoding.nbest import nbest_entries
 from asr.devices import choose_device
 from asr.errors import ConfigError, shown
-from asr.models.ctc import CTCModel
+from asr.models.speech import SpeechModel
 from asr.models.state import load_weights
 from asr.recipe import Recipe
 
@@ -93,7 +93,7 @@ class Recognizer:
     """
 
     def __init__(
-        self, bundle: Bundle, model: CTCModel, device: torch.device, decoder: Decoder
+        self, bundle: Bundle, model: SpeechModel, device: torch.device, decoder: Decoder
     ) -> None:
         self.model = model.to(device).eval()
         self.tokenizer: Tokenizer = bundle.tokenizer

@@ -13,12 +13,11 @@ from asr.criterion import Criterion
 from asr.data.batching import AudioReader, Batch, collate, padding_share, plan_batches
 from asr.data.manifest import Utterance
 from asr.data.tokenizer import Tokenizer, check_texts
-from asr.decoding.batch import GreedyDecoder, recognize
+from asr.decoding.batch import best_path_decoder, recognize
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AudioError
 from asr.frontend.augment import add_noise, change_speed
-from asr.models.ctc import CTCModel
-from asr.objectives.ctc import frames_needed
+from asr.models.speech import SpeechModel
 from asr.scoring.error_rate import score_corpus
 from asr.training.task import Advance, BatchPlan, Evaluation, Skipped
 
@@ -66,7 +65,7 @@ class SpeechTask:
 
     def __init__(
         self,
-        model: CTCModel,
+        model: SpeechModel,
         tokenizer: Tokenizer,
         splits: Splits,
         criterion: Criterion,
@@ -79,11 +78,12 @@ class SpeechTask:
         self.tokenizer = tokenizer
         self._splits = splits
         self._criterion = criterion
+        self._decoder = best_path_decoder(model, tokenizer)
         self._reader = reader
         self._sampling = sampling
         self._write_bundle = write_bundle
         self.unknown = check_texts(tokenizer, [(u.id, u.text) for u in splits.train])
-        self._examples, self.excluded = trainable(model, tokenizer, splits.train)
+        self._examples, self.excluded = trainable(model, tokenizer, criterion, splits.train)
         self._texts = {example.utterance.id: example.utterance.text for example in self._examples}
 
     @property
@@ -148,7 +148,7 @@ class SpeechTask:
                 continue
             waveform = change_speed(waveform, self._reader.sample_rate, factors[index])
             frames = self.model.frontend.num_frames_of(len(waveform))
-            needed = max(1, frames_needed(example.tokens))
+            needed = self._criterion.frames_needed(example.tokens)
             if frames < needed:
                 reason = f"{frames} frames of audio for a text that needs {needed}"
                 skipped.append(Skipped(example.utterance.id, reason))
@@ -173,9 +173,9 @@ class SpeechTask:
                 snr_db=self._sampling.noise_snr_db,
                 probability=self._sampling.noise_probability,
             )
-        log_probs, lengths = self.model(waveforms, batch.waveform_lengths)
+        outputs, lengths = self.model(waveforms, batch.waveform_lengths)
         texts = [self._texts[name] for name in batch.ids]
-        return self._criterion(log_probs, lengths, batch, texts)
+        return self._criterion(outputs, lengths, batch, texts)
 
     def evaluate(self, split: str, device: torch.device, advance: Advance) -> Evaluation | None:
         """Greedy WER and CER; None when the split is empty."""
@@ -185,7 +185,7 @@ class SpeechTask:
         results: dict[str, list[Hypothesis] | AudioError] = {}
         for utterance, result in recognize(
             self.model,
-            GreedyDecoder(self.tokenizer),
+            self._decoder,
             utterances,
             reader=self._reader,
             device=device,
@@ -237,12 +237,12 @@ class SpeechTask:
 
 
 def trainable(
-    model: CTCModel, tokenizer: Tokenizer, utterances: Sequence[Utterance]
+    model: SpeechModel, tokenizer: Tokenizer, criterion: Criterion, utterances: Sequence[Utterance]
 ) -> tuple[list[Example], list[Skipped]]:
     """The utterances that can be trained on, and the others with the reason.
 
-    Left out are empty texts and texts with more tokens (and repeats) than the audio has frames:
-    their loss would be infinite.
+    Left out are empty texts and texts for which the audio has too few frames: with CTC one for each
+    token (and repeat), since the loss would be infinite.
 
     Raises:
         DataError: a text has a symbol outside the vocabulary.
@@ -252,7 +252,7 @@ def trainable(
     for utterance in utterances:
         tokens = tuple(tokenizer.encode(utterance.text))
         frames = model.frontend.num_frames_of(round(utterance.duration * rate))
-        needed = max(1, frames_needed(tokens))
+        needed = criterion.frames_needed(tokens)
         if not tokens:
             excluded.append(Skipped(utterance.id, "the text is empty"))
         elif frames < needed:

@@ -5,10 +5,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from asr.building import build_frontend
 from asr.criterion import build_criterion
 from asr.data.batching import Batch, collate
 from asr.data.labels import read_labels
 from asr.decoding.beam import BeamLimits, BeamSearch
+from asr.frontend.augment import AugmentConfig
+from asr.frontend.filter_bank import LogMelConfig
+from asr.models.ctc import CTCModel
+from asr.models.lstm import RecurrentStack
 from asr.objectives.ctc import CTCConfig, ctc_loss
 from asr.objectives.expected_wer import ExpectedWERConfig, expected_loss
 from asr.objectives.nbest_wer import nbest_loss
@@ -26,6 +31,12 @@ def made_batch() -> Batch:
     return collate(["x", "y", "z"], [np.zeros(1, np.float32)] * 3, targets)
 
 
+def ctc_model() -> CTCModel:
+    """Any: its criteria only see what it puts out."""
+    front = build_frontend(LogMelConfig(name="log_mel"), AugmentConfig())
+    return CTCModel(front, RecurrentStack(front.output_size, 1, 1), len(LABELS))
+
+
 def scores() -> Tensor:
     return random_log_probs(3, 8, 4).requires_grad_()
 
@@ -41,9 +52,10 @@ def with_gradient(losses: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor]:
 
 def criterion(config: CTCConfig | ExpectedWERConfig, log_probs: Tensor) -> Tensor:
     """Its losses of the made batch; what is drawn is drawn with `SEED`."""
+    made = build_criterion(config, LABELS, ctc_model())
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
-        return build_criterion(config, LABELS)(log_probs, LENGTHS, made_batch(), TEXTS)
+        return made(log_probs, LENGTHS, made_batch(), TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +72,7 @@ def criterion(config: CTCConfig | ExpectedWERConfig, log_probs: Tensor) -> Tenso
     ],
 )
 def test_names(config: CTCConfig | ExpectedWERConfig, name: str) -> None:
-    assert build_criterion(config, LABELS).name == name
+    assert build_criterion(config, LABELS, ctc_model()).name == name
 
 
 def ctc(log_probs: Tensor) -> Tensor:

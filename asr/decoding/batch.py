@@ -1,4 +1,8 @@
-"""A trained network over many utterances: audio read ahead, similar lengths together."""
+"""A trained network over many utterances: audio read ahead, similar lengths together.
+
+What a network puts out for each frame, `outputs` (B, T, …), is for decoders of its kind: with CTC
+log-probabilities of the labels, with a transducer what its joint network takes.
+"""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,14 +21,16 @@ from asr.data.manifest import Utterance
 from asr.decoding.beam import BeamSearch
 from asr.decoding.greedy import greedy
 from asr.decoding.hypothesis import Hypothesis, Spelling
+from asr.decoding.transducer_greedy import TransducerGreedy
 from asr.errors import AudioError, DataError, shown
 from asr.models.ctc import CTCModel
+from asr.models.speech import SpeechModel
 
 NUM_WORKERS = 2
 
 
 class Decoder(Protocol):
-    """Scores to hypotheses: `GreedyDecoder`, or `beam.BeamSearch`.
+    """Outputs of a network to hypotheses: `GreedyDecoder`, `beam.BeamSearch`, or a transducer's.
 
     Attributes:
         signature: what one must know of a search to compare an error rate; empty: the best path.
@@ -35,8 +41,9 @@ class Decoder(Protocol):
 
     def decode_nbest(
         self,
-        log_probs: Any,
+        outputs: Any,
         lengths: Any = None,
+        /,
         *,
         nbest: int = 10,
         frame_seconds: float = 1.0,
@@ -45,7 +52,7 @@ class Decoder(Protocol):
         """The best hypotheses of each utterance, the best first; at least one.
 
         Args:
-            log_probs: (B, T, V) from `log_softmax`.
+            outputs: (B, T, …) of the network for each frame.
             lengths: (B,) frames.
             nbest: most hypotheses of an utterance.
             frame_seconds: time from one frame to the next.
@@ -76,6 +83,13 @@ class GreedyDecoder:
         return [[hypothesis] for hypothesis in best]
 
 
+def best_path_decoder(model: SpeechModel, spelling: Spelling) -> Decoder:
+    """What follows the best path of a network, without a search; `spelling` joins tokens."""
+    if isinstance(model, CTCModel):
+        return GreedyDecoder(spelling)
+    return TransducerGreedy(model, spelling)
+
+
 def ranks_by_length(decoder: Decoder) -> bool:
     """Whether the order of what a decoder finds is that of the score per label."""
     return isinstance(decoder, BeamSearch) and decoder.fusion.by_length
@@ -87,34 +101,34 @@ class ScoredBatch:
 
     Attributes:
         utterances: those whose audio could be read.
-        log_probs: (B, T, V) on the device of the network.
+        outputs: (B, T, …) for each frame, on the device of the network.
         lengths: (B,) frames.
         durations: seconds of each.
         failures: the others, and why not.
     """
 
     utterances: Sequence[Utterance]
-    log_probs: Tensor
+    outputs: Tensor
     lengths: Tensor
     durations: Sequence[float]
     failures: Sequence[tuple[Utterance, AudioError]]
 
     def by_id(self) -> dict[str, NDArray[np.float32]]:
-        """The log-probabilities (T, V) of each utterance, without padding."""
-        arrays = self.log_probs.float().cpu().numpy()
+        """The outputs (T, …) of each utterance, without padding."""
+        arrays = self.outputs.float().cpu().numpy()
         frames = self.lengths.tolist()
         return {u.id: arrays[i, : frames[i]].copy() for i, u in enumerate(self.utterances)}
 
 
 def score_utterances(
-    model: CTCModel,
+    model: SpeechModel,
     utterances: Sequence[Utterance],
     *,
     reader: AudioReader,
     device: torch.device,
     batch_seconds: float,
 ) -> Iterator[ScoredBatch]:
-    """The log-probabilities of all utterances in batches, the longest first.
+    """What the network puts out for all utterances, in batches, the longest first.
 
     Args:
         model: in evaluation mode, on `device`.
@@ -132,12 +146,12 @@ def score_utterances(
     for loaded in load_ahead(batches, load, NUM_WORKERS):
         readable = [(u, audio) for u, audio in loaded if isinstance(audio, np.ndarray)]
         failures = [(u, audio) for u, audio in loaded if isinstance(audio, AudioError)]
-        log_probs, lengths, seconds = _score(model, [audio for _, audio in readable], device)
-        yield ScoredBatch([u for u, _ in readable], log_probs, lengths, seconds, failures)
+        outputs, lengths, seconds = _score(model, [audio for _, audio in readable], device)
+        yield ScoredBatch([u for u, _ in readable], outputs, lengths, seconds, failures)
 
 
 def recognize(
-    model: CTCModel,
+    model: SpeechModel,
     decoder: Decoder,
     utterances: Sequence[Utterance],
     *,
@@ -165,7 +179,7 @@ def decode_scored(
     if not batch.utterances:
         return []
     return decoder.decode_nbest(
-        batch.log_probs,
+        batch.outputs,
         batch.lengths,
         nbest=nbest,
         frame_seconds=frame_seconds,
@@ -198,7 +212,7 @@ def decode_each(
 
 
 def decode_batch(
-    model: CTCModel,
+    model: SpeechModel,
     decoder: Decoder,
     waveforms: Sequence[Waveform],
     device: torch.device,
@@ -208,9 +222,9 @@ def decode_batch(
     """The best hypotheses of B waveforms (samples,) float32 at the model's sample rate."""
     if not waveforms:
         return []
-    log_probs, lengths, durations = _score(model, waveforms, device)
+    outputs, lengths, durations = _score(model, waveforms, device)
     return decoder.decode_nbest(
-        log_probs,
+        outputs,
         lengths,
         nbest=nbest,
         frame_seconds=model.frontend.frame_seconds,
@@ -219,16 +233,16 @@ def decode_batch(
 
 
 def _score(
-    model: CTCModel, waveforms: Sequence[Waveform], device: torch.device
+    model: SpeechModel, waveforms: Sequence[Waveform], device: torch.device
 ) -> tuple[Tensor, Tensor, list[float]]:
-    """Log-probabilities (B, T, V), frames (B,) and seconds of waveforms."""
+    """Outputs (B, T, …), frames (B,) and seconds of waveforms."""
     if not waveforms:
         return torch.zeros(0, 0, 0), torch.zeros(0, dtype=torch.int64), []
     batch = collate([""] * len(waveforms), waveforms, [()] * len(waveforms)).to(device)
     with torch.inference_mode():
-        log_probs, lengths = model(batch.waveforms, batch.waveform_lengths)
+        outputs, lengths = model(batch.waveforms, batch.waveform_lengths)
     rate = model.frontend.sample_rate
-    return log_probs, lengths, [len(waveform) / rate for waveform in waveforms]
+    return outputs, lengths, [len(waveform) / rate for waveform in waveforms]
 
 
 def _read(reader: AudioReader, utterance: Utterance) -> Waveform | AudioError:

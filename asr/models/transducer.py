@@ -11,13 +11,30 @@ Hinton, "Speech recognition with deep recurrent neural networks", ICASSP 2013, s
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from asr.config import Config
 from asr.frontend.frontend import Frontend
 from asr.models.lstm import RecurrentStack
 from asr.models.tokens import TokenNetwork
+from asr.models.weights import Cell
 
 JointKind = Literal["tanh", "additive"]
+
+
+class TransducerConfig(Config):
+    """Train an RNN transducer; the prediction network is that of Graves et al. 2013 by default."""
+
+    name: Literal["transducer"]
+    joint: JointKind = "tanh"
+    joint_size: int = Field(default=250, ge=1)  # of "tanh"; "additive" has none
+    prediction_cell: Cell = "lstm"
+    prediction_layers: int = Field(default=1, ge=1)
+    prediction_size: int = Field(default=250, ge=1)
+    prediction_embedding: int = Field(default=0, ge=0)  # 0: one-hot, the beginning all zeros
+    prediction_dropout: float = Field(default=0.0, ge=0, lt=1)
+    ctc_weight: float = Field(default=0.0, ge=0)  # of a CTC loss of the encoder
 
 
 class PredictionNetwork(TokenNetwork):
@@ -61,8 +78,9 @@ class TransducerModel(nn.Module):
         frontend: waveforms to features.
         encoder: features to (B, T, E), as for CTC.
         prediction: tokens to (B, U + 1, P).
-        joint: "tanh" (2013), or "additive" (2012), which has no size of its own.
+        joint: "tanh" (2013), or "additive" (2012), which has no size of its own: J is V.
         joint_size: J.
+        with_ctc: whether there is an output layer for a CTC loss of the encoder as well.
     """
 
     def __init__(
@@ -72,7 +90,8 @@ class TransducerModel(nn.Module):
         prediction: PredictionNetwork,
         *,
         joint: JointKind = "tanh",
-        joint_size: int = 256,
+        joint_size: int = 250,
+        with_ctc: bool = False,
     ) -> None:
         super().__init__()
         self.frontend, self.encoder, self.prediction = frontend, encoder, prediction
@@ -91,8 +110,10 @@ class TransducerModel(nn.Module):
             )
             self.prediction_projection = nn.Linear(hidden, joint_size)
             self.joint = TanhJoint(joint_size, vocabulary_size)
+        size = vocabulary_size if joint == "additive" else joint_size
+        self.ctc_output = nn.Linear(size, vocabulary_size) if with_ctc else None
 
-    def encode(self, waveforms: Tensor, waveform_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What the encoder makes of the frames, projected.
 
         Args:
@@ -116,3 +137,30 @@ class TransducerModel(nn.Module):
         """
         projected: Tensor = self.prediction_projection(self.prediction(tokens, lengths))
         return projected.float()
+
+    def begin(self, batch: int) -> Tensor:
+        """The prediction network's states (K, L, P, H) before the beginning; see `TokenNetwork`."""
+        return self.prediction.begin(batch)
+
+    def advance(self, tokens: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """One more token, the first of which is the beginning: (K, J) as `predict`, and states.
+
+        Args:
+            tokens: (K,) int64.
+            states: (K, L, P, H) from `begin` or `advance`.
+        """
+        hidden, states = self.prediction.advance(tokens, states)
+        return self.prediction_projection(hidden).float(), states
+
+    def ctc_log_probs(self, encoded: Tensor) -> Tensor:
+        """(B, T, V) float32: what the frames say by themselves, normalised over V.
+
+        Args:
+            encoded: (B, T, J) of `forward`.
+
+        Raises:
+            ValueError: there is no output layer for it.
+        """
+        if self.ctc_output is None:
+            raise ValueError("a transducer without with_ctc has no CTC output")
+        return torch.log_softmax(self.ctc_output(encoded).float(), dim=-1)

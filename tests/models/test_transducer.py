@@ -48,9 +48,9 @@ def test_an_utterance_gets_the_same_alone_and_in_a_batch(joint: JointKind) -> No
     waveforms[1, 2500:] = 0
     sizes = torch.tensor([4000, 2500])
     tokens, lengths = torch.tensor([[5, 61, 7], [3, 0, 0]]), torch.tensor([3, 1])
-    encoded, frames = network.encode(waveforms, sizes)
+    encoded, frames = network(waveforms, sizes)
     predicted = network.predict(tokens, lengths)
-    alone, alone_frames = network.encode(waveforms[1:, :2500], sizes[1:])
+    alone, alone_frames = network(waveforms[1:, :2500], sizes[1:])
     assert frames[1] == alone_frames[0]
     torch.testing.assert_close(encoded[1, : frames[1]], alone[0])
     torch.testing.assert_close(predicted[1, :2], network.predict(tokens[1:, :1], lengths[1:])[0])
