@@ -11,31 +11,29 @@ ICML 2014, section 4; Hannun et al., "First-Pass Large Vocabulary Continuous Spe
 using Bi-Directional Recurrent DNNs", 2014.
 """
 
-import copy
 import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from asr.compiled import entry_point
-from asr.data.labels import Labels, read_labels
+from asr.data.labels import Labels
 from asr.decoding.alignment import check_size, token_frames
 from asr.decoding.beam_memory import Pruning, Search, allocate
 from asr.decoding.beam_results import Found, Wanted, decoded, lm_log_prob, longest_whole, outcome
-from asr.decoding.confidence import Calibration
-from asr.decoding.fusion import Fusion, gather, weigh
+from asr.decoding.fused_search import FusedSearch
+from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotWord
-from asr.decoding.hypothesis import Hypothesis, TokenTimes, hypothesis_of
+from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.labelling import labelling_log_prob
 from asr.decoding.scores import Scores, as_array, checked_scores
 from asr.decoding.stepwise import end_log_prob, follow, forget_rows, label_log_probs
 from asr.errors import DataError, ResourceError
-from asr.lm.loading import model_name
 from asr.lm.ngram import NgramModel
 from asr.lm.protocol import StepwiseModel
 
@@ -78,7 +76,7 @@ class BeamLimits:
         )
 
 
-class BeamSearch:
+class BeamSearch(FusedSearch):
     """A prefix beam search over the labels of one model.
 
     Args:
@@ -107,39 +105,20 @@ class BeamSearch:
         fusion: Fusion | None = None,
         limits: BeamLimits | None = None,
     ) -> None:
-        self.labels = labels if isinstance(labels, Labels) else read_labels(labels, blank=blank)
-        self.fusion = fusion or Fusion()
+        super().__init__(
+            labels, lm=lm, lexicon=lexicon, hotwords=hotwords, blank=blank, fusion=fusion
+        )
         self.limits = limits or BeamLimits()
-        self.lm = lm
-        self.calibration: Calibration | None = None  # of the words' confidences
-        self._start = lm.start() if isinstance(lm, NgramModel) else 0
-        self._stepwise = lm if not isinstance(lm, NgramModel) else None
-        self._knowledge = gather(self.labels, lm, lexicon, hotwords, self.fusion.unit)
-        self._scorer = weigh(self._knowledge, self.fusion)
         self._memory: SimpleQueue[Search] = SimpleQueue()
         self._decoded: dict[tuple[str, bool], Any] = {}  # for each kind of scores
-        self._sizes = {"lexicon": len(lexicon or ()), "hotwords": len(hotwords)}
 
     @property
-    def signature(self) -> str:
-        """What one must know of the search to compare an error rate with another."""
-        fusion = self.fusion.signature(None if self.lm is None else model_name(self.lm.source))
-        sizes = [f"{name}:{size}" for name, size in self._sizes.items() if size]
-        return "|".join([f"beam:{self.limits.beam_size}", *fusion, *sizes])
+    def beam_size(self) -> int:
+        """Most prefixes kept after a frame."""
+        return self.limits.beam_size
 
-    def with_fusion(self, fusion: Fusion) -> "BeamSearch":
-        """The same search with other weights; much quicker than a new one.
-
-        Raises:
-            ValueError: another unit.
-        """
-        if fusion.unit != self.fusion.unit:
-            raise ValueError(f"unit is {self.fusion.unit!r} here; another needs a new search")
-        other = copy.copy(self)
-        other.fusion = fusion
-        other._scorer = weigh(self._knowledge, fusion)
-        other._memory, other._decoded = SimpleQueue(), {}
-        return other
+    def _forget(self) -> None:
+        self._memory, self._decoded = SimpleQueue(), {}
 
     def decode(
         self, log_probs: Any, lengths: Any = None, *, frame_seconds: float = 1.0
@@ -181,7 +160,10 @@ class BeamSearch:
             raise ValueError(f"{len(durations)} durations for {len(utterances)} utterances")
 
         def one(scores: Scores, duration: float | None) -> list[Hypothesis]:
-            return self._hypotheses(scores, self._search(scores, nbest), frame_seconds, duration)
+            found = self._search(scores, nbest)
+            for length in np.diff(found.token_begin).tolist():
+                check_size(len(scores), length)
+            return self._hypotheses(found, frame_seconds, duration)
 
         ends = [None] * len(utterances) if durations is None else durations
         threads = min(num_threads or os.cpu_count() or 1, len(utterances))
@@ -277,53 +259,3 @@ class BeamSearch:
                 f"out of memory for a beam of {beam_size:,} over {num_frames:,} frames; lower "
                 "beam_size"
             ) from error
-
-    def _hypotheses(
-        self, scores: Scores, found: Found, frame_seconds: float, duration: float | None
-    ) -> list[Hypothesis]:
-        """Words with times and confidences, from the best alignment of each labelling."""
-        columns = [found.tokens.tolist(), *(column.tolist() for column in found.spans)]
-        begins = found.token_begin.tolist()
-        totals = zip(found.total.tolist(), found.acoustic.tolist(), found.lm.tolist(), strict=True)
-        hypotheses = []
-        for index, (total, acoustic, lm) in enumerate(totals):
-            first, last = begins[index : index + 2]
-            check_size(len(scores), last - first)
-            hypotheses.append(
-                hypothesis_of(
-                    TokenTimes(*[column[first:last] for column in columns]),
-                    total,
-                    self.labels,
-                    frame_seconds=frame_seconds,
-                    duration=duration,
-                    acoustic_log_prob=acoustic,
-                    lm_log_prob=None if self.lm is None else lm,
-                )
-            )
-        distinct = _distinct(hypotheses)
-        if len(distinct) < len(hypotheses) and not self.fusion.by_length:
-            distinct.sort(key=lambda hypothesis: -hypothesis.log_prob)
-        hypotheses = distinct
-        if self.calibration is not None:
-            hypotheses = [self.calibration.applied(hypothesis) for hypothesis in hypotheses]
-        return hypotheses
-
-
-def _distinct(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
-    """The hypotheses with those of one text added up, in the order in which texts first appear.
-
-    The search has done so already, but for labels that are bare accents, whose order within a
-    letter Unicode does not tell apart.
-    """
-    by_text: dict[str, Hypothesis] = {}
-    for one in hypotheses:
-        first = by_text.setdefault(one.text, one)
-        if first is not one:
-            by_text[one.text] = replace(
-                first,
-                log_prob=float(np.logaddexp(first.log_prob, one.log_prob)),
-                acoustic_log_prob=float(
-                    np.logaddexp(first.acoustic_log_prob, one.acoustic_log_prob)
-                ),
-            )
-    return list(by_text.values())

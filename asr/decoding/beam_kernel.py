@@ -26,7 +26,7 @@ from asr.decoding.beam_selection import (
     start_counting,
 )
 from asr.decoding.prefix_score import NONE, STEPWISE, extend, most_beyond
-from asr.decoding.trie import ROOT
+from asr.decoding.prefix_tree import node_of, plant
 
 RESCALE_BELOW = 1e-60
 
@@ -34,18 +34,10 @@ RESCALE_BELOW = 1e-60
 @compiled_loop
 def begin(search, scorer, lm_start):  # type: ignore[no-untyped-def]
     """Put the empty prefix into the beam."""
-    root = search.nodes[0]
-    root.parent = root.token = root.child = root.sibling = NONE
-    root.slot = 0
-    root.place = ROOT
-    root.lm_state = lm_start
-    root.hot_state = 0
-    root.scored = 0.0
-    root.offset = scorer.trie[ROOT].look
-    root.ended = np.nan
+    plant(search.nodes, scorer, lm_start)
     entry = search.beams[0, 0]
     entry.blank, entry.label, entry.total = 1.0, 0.0, 0.0
-    entry.offset = root.offset
+    entry.offset = search.nodes[0].offset
     entry.node, entry.parent, entry.token = 0, NONE, NONE
     search.sizes[NODES] = search.sizes[ENTRIES] = 1
     search.sizes[CURRENT] = search.sizes[LINKED] = search.sizes[STALE] = search.sizes[NEW] = 0
@@ -288,7 +280,7 @@ def _settle(search, beam, kept, stepwise):  # type: ignore[no-untyped-def]
         node = beam[candidate.slot].node
         if candidate.token != NONE:
             row = nodes[node].lm_state
-            node = node_of(search, node, candidate)
+            node = node_of(search.nodes, search.sizes, node, candidate)
             if stepwise:
                 fresh = search.fresh[search.sizes[NEW]]
                 fresh.node, fresh.row, fresh.token = node, row, candidate.token
@@ -309,29 +301,3 @@ def _settle(search, beam, kept, stepwise):  # type: ignore[no-untyped-def]
     search.sizes[ENTRIES] = kept
     search.sizes[CURRENT] = 1 - search.sizes[CURRENT]
     search.sizes[LINKED] = 0
-
-
-@compiled_inline
-def node_of(search, parent, candidate):  # type: ignore[no-untyped-def]
-    """The node of an extension, made if it never was in the beam before."""
-    nodes = search.nodes
-    number = nodes[parent].child
-    while number != NONE:
-        if nodes[number].token == candidate.token:
-            return number
-        number = nodes[number].sibling
-    number = search.sizes[NODES]
-    search.sizes[NODES] += 1
-    node = nodes[number]
-    node.parent = parent
-    node.token = candidate.token
-    node.child = NONE
-    node.sibling = nodes[parent].child
-    nodes[parent].child = number
-    node.place = candidate.place
-    node.lm_state = candidate.lm_state
-    node.hot_state = candidate.hot_state
-    node.scored = candidate.scored
-    node.offset = candidate.offset
-    node.ended = np.nan
-    return number

@@ -130,14 +130,15 @@ def allocate(
         scores=np.empty(most_candidates),
         futures=np.empty(2 << int(beam_size).bit_length(), np.int32),
         fresh=np.empty(beam_size, FRESH),
-        memo=_memo(*prior_shape, (beam_size if lm_words else 0, lm_words)),
+        memo=new_memo(*prior_shape, (beam_size if lm_words else 0, lm_words)),
         sizes=np.zeros(9, np.int64),
         range=np.zeros(3),
         log_scale=np.zeros(1),
     )
 
 
-def _memo(num_states: int, num_nodes: int, label_rows: tuple[int, int]) -> Memo:
+def new_memo(num_states: int, num_nodes: int, label_rows: tuple[int, int]) -> Memo:
+    """An empty memo for so many states of a language model and nodes of the trie."""
     rows = min(num_states, max(16, PRIOR_BYTES // (8 * max(1, num_nodes))))
     return Memo(
         row_of=np.full(num_states, NONE, np.int32),

@@ -72,7 +72,31 @@ def outcome(search, scorer, wanted, scores):  # type: ignore[no-untyped-def]
     mass = 0.0
     for slot in range(size):
         mass += beam[slot].blank + beam[slot].label
-    total, acoustic = _finished(search, scorer, beam, size)
+    rank(search, beam)
+    scale = search.log_scale[0]
+    total, acoustic, lm, tokens, begins = best_texts(
+        nodes, beam[:size], scorer, search.memo, wanted, scale
+    )
+    starts = np.zeros(len(tokens), np.int64)
+    ends = np.zeros(len(tokens), np.int64)
+    confidences = np.zeros(len(tokens))
+    for at in range(len(total)):
+        own = slice(begins[at], begins[at + 1])
+        if len(scores) * (2 * len(tokens[own]) + 1) <= MAX_CELLS:
+            starts[own], ends[own], confidences[own], _ = token_frames(
+                scores, tokens[own], wanted.blank
+            )
+    return mass == 0.0, total, acoustic, lm, tokens, begins, (starts, ends, confidences)
+
+
+@compiled
+def best_texts(nodes, beam, scorer, memo, wanted, log_scale):  # type: ignore[no-untyped-def]
+    """The best whole utterances of a beam, whose records have a `node` and a `total` each.
+
+    To each total `log_scale` is added. Gives the fields of `Found` from `total` to `token_begin`.
+    """
+    size = len(beam)
+    total, acoustic = _finished(nodes, beam, scorer, memo, log_scale)
     order = _order(nodes, beam, total, wanted.by_length)
     count = 0
     while count < min(wanted.nbest, size) and total[order[count]] > -np.inf:
@@ -82,19 +106,12 @@ def outcome(search, scorer, wanted, scores):  # type: ignore[no-untyped-def]
         begins[at + 1] = begins[at] + _depth(nodes, beam[order[at]].node)
     tokens = np.empty(begins[count], np.int64)
     lm = np.empty(count)
-    starts = np.zeros(len(tokens), np.int64)
-    ends = np.zeros(len(tokens), np.int64)
-    confidences = np.zeros(len(tokens))
     for at in range(count):
         own = slice(begins[at], begins[at + 1])
         _read(nodes, beam[order[at]].node, tokens[own])
         lm[at] = lm_log_prob(scorer, wanted.lm_start, tokens[own])
-        if len(scores) * (2 * len(tokens[own]) + 1) <= MAX_CELLS:
-            starts[own], ends[own], confidences[own], _ = token_frames(
-                scores, tokens[own], wanted.blank
-            )
     kept = order[:count]
-    return mass == 0.0, total[kept], acoustic[kept], lm, tokens, begins, (starts, ends, confidences)
+    return total[kept], acoustic[kept], lm, tokens, begins
 
 
 def longest_whole(search: Search, scorer: Scorer) -> tuple[NDArray[np.int64], float]:
@@ -102,28 +119,40 @@ def longest_whole(search: Search, scorer: Scorer) -> tuple[NDArray[np.int64], fl
 
     For the rare beam in which every prefix ends inside a word, which a dictionary does not allow.
     """
-    node, added = _longest_whole(search, scorer)
-    tokens = np.empty(_depth(search.nodes, node), np.int64)
-    _read(search.nodes, node, tokens)
+    beam = search.beams[search.sizes[CURRENT], : search.sizes[ENTRIES]]
+    best = beam["node"][np.argmax(beam["total"] + beam["offset"])]
+    tokens, added = whole_words(search.nodes, best, scorer, search.memo)
     return tokens, added
 
 
 @compiled
-def _finished(search, scorer, beam, size):  # type: ignore[no-untyped-def]
+def whole_words(nodes, node, scorer, memo):  # type: ignore[no-untyped-def]
+    """The labels of a prefix up to its last finished word, and what is added to them."""
+    added = finish(scorer, memo, nodes, node)
+    while np.isnan(added):
+        node = nodes[node].parent
+        added = finish(scorer, memo, nodes, node)
+    tokens = np.empty(_depth(nodes, node), np.int64)
+    _read(nodes, node, tokens)
+    return tokens, added
+
+
+@compiled
+def _finished(nodes, beam, scorer, memo, log_scale):  # type: ignore[no-untyped-def]
     """Total and acoustic log-probability (size,) of each prefix as a whole utterance.
 
     Minus infinity where it must not end, or where the text is that of a better prefix, which has
     the sum.
     """
-    rank(search, beam)
+    size = len(beam)
     total = np.full(size, -np.inf)
     acoustic = np.full(size, -np.inf)
     for slot in range(size):
-        added = finish(scorer, search.memo, search.nodes, beam[slot].node)
+        added = finish(scorer, memo, nodes, beam[slot].node)
         if not np.isnan(added):
-            acoustic[slot] = beam[slot].total + search.log_scale[0]
+            acoustic[slot] = beam[slot].total + log_scale
             total[slot] = acoustic[slot] + added
-    _merge_equal_texts(search.nodes, scorer.labels, beam, total, acoustic)
+    _merge_equal_texts(nodes, scorer.labels, beam, total, acoustic)
     return total, acoustic
 
 
@@ -179,23 +208,6 @@ def _word_log_prob(scorer, state, place):  # type: ignore[no-untyped-def]
     word = NONE if place == NONE else scorer.trie[place].word
     known = scorer.weights.unknown_lm if word == NONE else scorer.word_lm[word]
     return score_word(scorer.lm, state, known)
-
-
-@compiled_loop
-def _longest_whole(search, scorer):  # type: ignore[no-untyped-def]
-    """The node of that prefix, and what is added."""
-    nodes, beam = search.nodes, search.beams[search.sizes[CURRENT]]
-    top, best = -np.inf, 0
-    for slot in range(search.sizes[ENTRIES]):
-        score = beam[slot].total + beam[slot].offset
-        if score > top:
-            top, best = score, slot
-    node = beam[best].node
-    added = finish(scorer, search.memo, nodes, node)
-    while np.isnan(added):
-        node = nodes[node].parent
-        added = finish(scorer, search.memo, nodes, node)
-    return node, added
 
 
 @compiled_loop
