@@ -42,6 +42,7 @@ from asr.models.speech import SpeechModel
 from asr.models.transducer import PredictionNetwork, TransducerConfig, TransducerModel
 from asr.objectives.expected_wer import ExpectedWERConfig
 from asr.objectives.transcripts import spelling_of
+from asr.pretraining import Pretraining, copy_pretrained, describe_pretraining, read_pretraining
 from asr.recipe import AnyRecipe, LanguageRecipe, Recipe
 from asr.speech import Sampling, SpeechTask, Splits
 from asr.storage import folder_writer
@@ -91,20 +92,22 @@ def build_speech_task(
     tokenizer, resumes = _tokenizer(recipe.tokenizer, texts, run)
     labels = labels_of(tokenizer.pieces, tokenizer.symbols)
     _check_words(recipe, labels, splits)
-    start = None
+    start, pretraining = None, Pretraining()
     if resumes:
         check_same_start(recipe, run)
     else:
-        start = read_start(recipe, tokenizer)
+        start, pretraining = read_start(recipe, tokenizer), read_pretraining(recipe, tokenizer)
         _keep(tokenizer, run)
-        for line in describe_start(recipe, start):
+        for line in (*describe_start(recipe, start), *describe_pretraining(pretraining)):
             say(line)
     torch.manual_seed(recipe.seed)
     model = build_model(recipe, tokenizer.vocabulary_size)
     reader = AudioReader(recipe.frontend.sample_rate, recipe.data.cache_mb * 1024 * 1024)
     if start is not None:
         start_from(start, model)
-    elif not resumes and model.frontend.needs_statistics():  # else they are in the checkpoint
+    copy_pretrained(pretraining, model)
+    # They may have come with the weights; those of a training that goes on are in its checkpoint.
+    if not resumes and model.frontend.needs_statistics():
         model.frontend.estimate_normalization(_statistics_batches(splits.train, reader))
 
     vocabulary = Counter(word for u in splits.train for word in words(u.text))

@@ -232,8 +232,13 @@ def model_card(
         f"- trained on `{recipe.data.train}`, {facts.get('epochs')} epochs, "
         f"{facts.get('steps')} steps, seed {recipe.seed}",
     ]
-    if recipe.init_from:
-        lines.append(f"- began with the weights of `{recipe.init_from}`")
+    for what, start in (
+        ("", recipe.init_from),
+        ("its encoder ", recipe.pretrain.encoder),
+        ("its prediction network ", recipe.pretrain.prediction),
+    ):
+        if start:
+            lines.append(f"- {what}began with the weights of `{start}`")
     for split in ("dev", "test"):
         if split in facts:
             scores = ", ".join(

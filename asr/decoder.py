@@ -6,30 +6,37 @@ training text that it knows, and every option that would have no effect.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from asr.bundle import Bundle, Tuning
 from asr.compiled import is_kept
 from asr.data.labels import Labels, labels_of
-from asr.decoding.batch import Decoder, GreedyDecoder
+from asr.decoding.batch import Decoder, best_path_decoder
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.decoding.beam_results import outcome
 from asr.decoding.confidence import Calibration
+from asr.decoding.fused_search import FusedSearch
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import read_hotwords
 from asr.decoding.lexicon import read_lexicon
 from asr.decoding.lm_fit import describe_lm
 from asr.decoding.pyctcdecode_decoder import PyctcdecodeDecoder
+from asr.decoding.transducer import TransducerLimits, TransducerSearch
+from asr.decoding.transducer_kernel import take_turn
+from asr.decoding.transducer_networks import TransducerNetworks
 from asr.errors import ConfigError, shown
 from asr.lm.kenlm_binary import KenlmModel
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
 from asr.lm.protocol import StepwiseModel
+from asr.models.speech import SpeechModel
+from asr.models.transducer import TransducerModel
 from asr.storage import file_hash
 
 Say = Callable[[str], None]
+LimitsT = TypeVar("LimitsT", BeamLimits, TransducerLimits)
 LanguageModel = NgramModel | StepwiseModel
 
 
@@ -47,8 +54,9 @@ class Decoding:
             None: as when the weights were tuned, else 10.
         lm_unit: what the words of the language model are; None: words, of a neural one labels.
         fusion: how it counts; None: shallow.
-        beam_size: prefixes kept after a frame; None: 100.
+        beam_size: prefixes kept after a frame; None: 100, and 16 of a transducer.
         beam_threshold, token_threshold: see `decoding.beam.BeamLimits`.
+        max_symbols_per_frame: of a transducer, see `decoding.transducer.TransducerLimits`.
         engine: who searches: ours, or pyctcdecode for comparison.
     """
 
@@ -63,6 +71,7 @@ class Decoding:
     beam_size: int | None = None
     beam_threshold: float | None = None
     token_threshold: float | None = None
+    max_symbols_per_frame: int | None = None
     engine: Literal["asr", "pyctcdecode"] = "asr"
 
     def is_greedy(self) -> bool:
@@ -70,12 +79,13 @@ class Decoding:
         return self == Decoding()
 
 
-def build_decoder(decoding: Decoding, bundle: Bundle, say: Say) -> Decoder:
+def build_decoder(decoding: Decoding, bundle: Bundle, model: SpeechModel, say: Say) -> Decoder:
     """The decoder of a recogniser.
 
     Args:
         decoding: what was asked for.
         bundle: the recogniser.
+        model: its network, in evaluation mode.
         say: is given lines about the language model.
 
     Raises:
@@ -83,9 +93,20 @@ def build_decoder(decoding: Decoding, bundle: Bundle, say: Say) -> Decoder:
         DataError: a file that cannot be used, or a language model that does not fit.
     """
     if decoding.is_greedy():
-        return GreedyDecoder(bundle.tokenizer)
-    labels = labels_of(bundle.tokenizer.pieces, bundle.tokenizer.symbols)
-    return build_search(decoding, labels, say, vocabulary=bundle.vocabulary, tunings=bundle.tunings)
+        return best_path_decoder(model, bundle.tokenizer)
+    return build_search(
+        decoding,
+        labels_of(bundle.tokenizer.pieces, bundle.tokenizer.symbols),
+        say,
+        vocabulary=bundle.vocabulary,
+        tunings=bundle.tunings,
+        networks=networks_of(model),
+    )
+
+
+def networks_of(model: SpeechModel) -> TransducerNetworks | None:
+    """What a search has to ask of a model; None: its outputs say it all."""
+    return model if isinstance(model, TransducerModel) else None
 
 
 def build_search(
@@ -95,7 +116,8 @@ def build_search(
     *,
     vocabulary: Mapping[str, int],
     tunings: Sequence[Tuning] | None = None,
-) -> BeamSearch | PyctcdecodeDecoder:
+    networks: TransducerNetworks | None = None,
+) -> FusedSearch | PyctcdecodeDecoder:
     """The search over any labels; errors as for `build_decoder`.
 
     Args:
@@ -105,8 +127,10 @@ def build_search(
         vocabulary: how often each word occurs in the training text; empty: not known.
         tunings: weights that were tuned for these labels' recogniser, so that it is said which
             count; None: there is no recogniser, or they are being tuned.
+        networks: of a transducer; None: the search is of what CTC models put out.
     """
     check_effects(decoding)
+    _check_kind(decoding, networks)
     lm = _load(decoding.lm) if decoding.lm is not None else None
     if lm is not None and not isinstance(lm, NgramModel):
         decoding = _of_labels(decoding, lm)
@@ -115,7 +139,8 @@ def build_search(
     tuned = _tuned(decoding, lm, tunings or ())
     try:
         fusion = _fusion(decoding, tuned)
-        limits = _limits(decoding)
+        of_ctc = _limits(decoding, BeamLimits)
+        of_transducer = _limits(decoding, TransducerLimits)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if lm is not None:
@@ -125,15 +150,30 @@ def build_search(
             others = [other for other in tunings if other.lm_sha256 == lm.sha256()]
             say(_tuned_line(fusion, tuned, others))
     if decoding.engine == "pyctcdecode":
-        return PyctcdecodeDecoder(labels, decoding.lm, fusion, limits)
-    if not is_kept(outcome):
+        return PyctcdecodeDecoder(labels, decoding.lm, fusion, of_ctc)
+    if not is_kept(outcome if networks is None else take_turn):
         say("compiling the search for this machine, once: some 20 seconds")
-    search = BeamSearch(
-        labels, lm=lm, lexicon=lexicon, hotwords=hotwords, fusion=fusion, limits=limits
+    known: dict[str, Any] = {"lm": lm, "lexicon": lexicon, "hotwords": hotwords, "fusion": fusion}
+    search: FusedSearch = (
+        BeamSearch(labels, limits=of_ctc, **known)
+        if networks is None
+        else TransducerSearch(networks, labels, limits=of_transducer, **known)
     )
     if tuned is not None:
         search.calibration = Calibration(tuned.confidence_scale, tuned.confidence_offset)
     return search
+
+
+def _check_kind(decoding: Decoding, networks: TransducerNetworks | None) -> None:
+    """Return when what was asked for is something to ask of this kind of model.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if networks is None and decoding.max_symbols_per_frame is not None:
+        raise ConfigError("max_symbols_per_frame has no effect on a CTC model")
+    if networks is not None and decoding.engine == "pyctcdecode":
+        raise ConfigError("--decoder pyctcdecode searches what CTC models put out, no transducer")
 
 
 def check_effects(decoding: Decoding) -> None:
@@ -218,13 +258,11 @@ def _fusion(decoding: Decoding, tuned: Tuning | None) -> Fusion:
     )
 
 
-def _limits(decoding: Decoding) -> BeamLimits:
-    given = {
-        name: getattr(decoding, name)
-        for name in ("beam_size", "beam_threshold", "token_threshold")
-        if getattr(decoding, name) is not None
-    }
-    return BeamLimits(**given)
+def _limits(decoding: Decoding, kind: type[LimitsT]) -> LimitsT:
+    """The limits of a kind of search, as far as they were asked for."""
+    named = [one.name for one in fields(kind) if hasattr(decoding, one.name)]
+    given = {name: getattr(decoding, name) for name in named}
+    return kind(**{name: value for name, value in given.items() if value is not None})
 
 
 def weights_line(weights: Fusion | Tuning) -> str:

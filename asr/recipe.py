@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from asr.config import Config, parse, parse_toml, read_toml
 from asr.data.bundle_tokenizer import BundleTokenizerConfig
@@ -57,6 +57,17 @@ class SpeechTrainingConfig(TrainingConfig):
     batch_seconds: float = Field(default=60.0, gt=0)  # audio per batch, padding included
 
 
+class PretrainConfig(Config):
+    """The section `[pretrain]`: bundles whose weights parts of a transducer begin with."""
+
+    encoder: str = ""  # of a recogniser, best of CTC: the front end and the encoder
+    prediction: str = ""  # of a neural language model: the prediction network
+
+    def is_empty(self) -> bool:
+        """Whether it names nothing."""
+        return not (self.encoder or self.prediction)
+
+
 class Recipe(Config):
     """A complete recipe of a recogniser."""
 
@@ -68,8 +79,27 @@ class Recipe(Config):
     tokenizer: AnyTokenizerConfig = CharactersConfig(name="characters")
     encoder: EncoderConfig = EncoderConfig()
     objective: AnyObjectiveConfig = CTCConfig(name="ctc")
+    # Left out when empty: other bundles and run folders are as they were before there was one.
+    pretrain: PretrainConfig = Field(
+        default=PretrainConfig(), exclude_if=lambda pretrain: pretrain.is_empty()
+    )
     optimizer: OptimizerConfig = AdamWConfig(name="adamw")
     training: SpeechTrainingConfig = SpeechTrainingConfig()
+
+    @field_validator("pretrain")
+    @classmethod
+    def _has_a_use(cls, pretrain: PretrainConfig, info: ValidationInfo) -> PretrainConfig:
+        if pretrain.is_empty():
+            return pretrain
+        objective = info.data.get("objective")
+        if objective is not None and not isinstance(objective, TransducerConfig):
+            raise ValueError(
+                f"empty where objective.name is '{objective.name}' (only a transducer has such "
+                "parts; init_from begins with all weights of a bundle)"
+            )
+        if info.data.get("init_from"):
+            raise ValueError("empty beside init_from, which gives all weights (set only one)")
+        return pretrain
 
 
 class TextDataConfig(Config):
@@ -177,6 +207,21 @@ def run_folder(recipe: Path) -> Path:
     file = recipe_file(recipe)
     variant = "default" if file.name == DEFAULT_FILE else file.stem
     return Path("exp") / file.resolve().parent.name / variant
+
+
+def recipe_of(bundle: Path) -> Path | None:
+    """The recipe in `recipes/` whose training makes a bundle, by `run_folder`; None: there is none.
+
+    Args:
+        bundle: a run folder or its `best/`, neither of which need be there.
+    """
+    run = bundle.parent if bundle.name == "best" else bundle
+    folder = Path("recipes") / run.parent.name
+    whole = run.name == "default"
+    file = folder / (DEFAULT_FILE if whole else f"{run.name}.toml")
+    if not file.is_file() or run_folder(file).resolve() != run.resolve():
+        return None
+    return folder if whole else file
 
 
 def as_toml(recipe: AnyRecipe) -> str:

@@ -205,7 +205,7 @@ def load(
     content = read_bundle(folder)
     model = build_model(content.recipe, content.tokenizer.vocabulary_size)
     load_weights(model, folder / WEIGHTS)
-    decoder = build_decoder(decoding or Decoding(), content, say)
+    decoder = build_decoder(decoding or Decoding(), content, model, say)
     return Recognizer(content, model, choose_device(device), decoder)
 
 

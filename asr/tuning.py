@@ -19,15 +19,15 @@ from asr.bundle import Bundle, Tuning, add_tuning, check_tunable, read_bundle
 from asr.data.labels import labels_of
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text, words
-from asr.decoder import Decoding, build_search, hash_or_none
+from asr.decoder import Decoding, build_search, hash_or_none, networks_of
 from asr.decoding.batch import decode_each
-from asr.decoding.beam import BeamSearch
 from asr.decoding.confidence import (
     Calibration,
     fit_calibration,
     judged,
     normalised_cross_entropy,
 )
+from asr.decoding.fused_search import FusedSearch
 from asr.decoding.fusion import Fusion
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import ConfigError, DataError, shown
@@ -148,10 +148,16 @@ def tune(
     _check(content, manifest, decoding)
     references = {u.id: u for u in read_manifest(manifest)}
     labels = labels_of(content.tokenizer.pieces, content.tokenizer.symbols)
-    search = build_search(decoding, labels, say, vocabulary=content.vocabulary)
-    if not isinstance(search, BeamSearch):
-        raise ConfigError("weights are found with our own search, not with pyctcdecode")
     recognizer = load(bundle, device=device)
+    search = build_search(
+        decoding,
+        labels,
+        say,
+        vocabulary=content.vocabulary,
+        networks=networks_of(recognizer.model),
+    )
+    if not isinstance(search, FusedSearch):
+        raise ConfigError("weights are found with our own search, not with pyctcdecode")
     say(f"scoring {shown(manifest)} once, then searching it with some {PLANNED} pairs of weights")
     scores: dict[str, NDArray[np.float32]] = {}
     greedy = evaluate(recognizer, manifest, scores=scores)
@@ -188,7 +194,7 @@ class _Trials:
 
     def __init__(
         self,
-        search: BeamSearch,
+        search: FusedSearch,
         scores: Mapping[str, NDArray[np.float32]],
         references: Mapping[str, str],
         advance: Advance,
@@ -279,7 +285,7 @@ def _references(utterances: Mapping[str, Utterance], recognizer: Recognizer) -> 
 
 
 def _tuning(
-    search: BeamSearch, decoding: Decoding, manifest: Path, surface: Surface, command: str
+    search: FusedSearch, decoding: Decoding, manifest: Path, surface: Surface, command: str
 ) -> Tuning:
     if search.lm is None or decoding.lm is None:
         raise ValueError("a search without a language model has no weights")
@@ -294,7 +300,7 @@ def _tuning(
         lm_weight=surface.best.lm_weight,
         word_bonus=surface.best.word_bonus,
         unknown_penalty=fusion.unknown_penalty,
-        beam_size=search.limits.beam_size,
+        beam_size=search.beam_size,
         confidence_scale=surface.confidences.calibration.scale,
         confidence_offset=surface.confidences.calibration.offset,
         dev=str(manifest),

@@ -1,28 +1,40 @@
 """A training that begins with the weights of a finished recogniser (`init_from` in its recipe).
 
-The network and its labels must be the same: layers, front end and vocabulary. The objective, the
-optimiser, what is varied in the audio, and dropout may differ.
+The network and its labels must be the same: layers, front end and vocabulary. What is trained for
+may differ where the network is the same, and so may the optimiser, what is varied in the audio, and
+dropout. Of a transducer, parts may be trained already: `asr.pretraining`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from asr.bundle import WEIGHTS, Bundle, read_bundle
+from asr.bundle import WEIGHTS, Bundle
+from asr.bundle_fit import (
+    check_fit,
+    differences,
+    other_hearing,
+    other_symbols,
+    read_recognizer,
+    weights_of,
+)
 from asr.config import Config
-from asr.data.sentencepiece_tokenizer import SentencePieceTokenizer
 from asr.data.tokenizer import Tokenizer
-from asr.data.vocabulary import described
 from asr.errors import ConfigError, shown
-from asr.lm.neural_bundle import is_neural_bundle
 from asr.models.state import load_weights
+from asr.models.transducer import TransducerConfig
 from asr.objectives.expected_wer import ExpectedWERConfig
 from asr.recipe import Recipe
-from asr.storage import MANIFEST, read_json
+from asr.storage import read_json
 from asr.training.run import RECIPE
 
-LISTED = 10  # symbols that an error message lists
+BEGINNERS = {  # keys of a recipe, and what begins with the weights that they name
+    "init_from": "this training",
+    "pretrain.encoder": "the encoder of this training",
+    "pretrain.prediction": "the prediction network of this training",
+}
 
 COLD = (
     "warning: expected_wer from random weights learns next to nothing: nearly every sampled "
@@ -41,27 +53,13 @@ def read_start(recipe: Recipe, tokenizer: Tokenizer) -> Bundle | None:
     if not recipe.init_from:
         return None
     folder = Path(recipe.init_from)
-    if not (folder / MANIFEST).is_file():
-        of_run = folder / "best"
-        advice = (
-            f"did you mean {shown(of_run)}?"
-            if (of_run / MANIFEST).is_file()
-            else "train that model first, name the folder best/ of another training, or --set "
-            "init_from= to begin with random weights"
-        )
-        raise ConfigError(f"init_from: {shown(folder)}: no such bundle; {advice}")
-    if is_neural_bundle(folder):
-        raise ConfigError(f"init_from: {shown(folder)}: is a language model, no speech recogniser")
-    bundle = read_bundle(folder)
+    bundle = read_recognizer("init_from", folder)
     problems = [
-        *_differences("frontend", recipe.frontend, bundle.recipe.frontend),
-        *_differences("encoder", recipe.encoder, bundle.recipe.encoder, but=("dropout",)),
+        *other_hearing(recipe, bundle.recipe),
+        *_other_output(recipe.objective, bundle.recipe.objective),
         *other_symbols(tokenizer, bundle.tokenizer),
     ]
-    if problems:
-        raise ConfigError(
-            f"init_from: {shown(folder)} does not fit this recipe: {'; '.join(problems)}"
-        )
+    check_fit("init_from", folder, problems)
     return bundle
 
 
@@ -72,14 +70,18 @@ def check_same_start(recipe: Recipe, run: Path) -> None:
         ConfigError: it began with others.
     """
     path = run / RECIPE
-    noted = read_json(path)["recipe"].get("init_from", "") if path.is_file() else recipe.init_from
-    if (
-        bool(noted) != bool(recipe.init_from)
-        or Path(noted).resolve() != Path(recipe.init_from).resolve()
-    ):
+    if not path.is_file():
+        return
+    before, now = _beginnings(read_json(path)["recipe"]), _beginnings(recipe.model_dump())
+    changed = [key for key in BEGINNERS if not _same_folder(before[key], now[key])]
+    if changed:
+        problems = [
+            f"{BEGINNERS[key]} began with {_named(before[key])}, not with {_named(now[key])}"
+            for key in changed
+        ]
         raise ConfigError(
-            f"{shown(run)}: this training began with {_named(noted)}, not with "
-            f"{_named(recipe.init_from)}; choose another --out, or leave init_from as it was"
+            f"{shown(run)}: {'; '.join(problems)}; choose another --out, or leave "
+            f"{' and '.join(changed)} as before"
         )
 
 
@@ -95,50 +97,40 @@ def start_from(bundle: Bundle, model: nn.Module) -> None:
 def describe_start(recipe: Recipe, bundle: Bundle | None) -> list[str]:
     """Lines for a person about the weights that a training begins with."""
     if bundle is not None:
-        dev = bundle.facts.get("dev", {})
-        score = f" (dev WER {100 * dev['wer']:.2f} %)" if "wer" in dev else ""
-        return [f"beginning with the weights of {shown(bundle.folder)}{score}"]
+        return [f"beginning with {weights_of(bundle.folder, bundle.facts)}"]
     return [COLD] if isinstance(recipe.objective, ExpectedWERConfig) else []
 
 
-def _differences(section: str, here: Config, there: Config, but: Sequence[str] = ()) -> list[str]:
-    """What differs between a section of the recipe and that of the bundle."""
-    ours, theirs = here.model_dump(), there.model_dump()
-    if ours.get("name") != theirs.get("name"):
-        return [f"{section}.name is {ours['name']!r} here and {theirs['name']!r} there"]
-    return [
-        f"{section}.{key} is {value!r} here and {theirs[key]!r} there"
-        for key, value in ours.items()
-        if key not in but and value != theirs[key]
-    ]
+def _other_output(here: Config, there: Config) -> list[str]:
+    """What differs between the networks behind the encoder, which the objectives imply."""
+    if not isinstance(here, TransducerConfig):
+        if not isinstance(there, TransducerConfig):
+            return []
+        return ["it is a transducer, and this recipe trains none (name the bundle of a CTC model)"]
+    if not isinstance(there, TransducerConfig):
+        return ["it is no transducer (for its encoder, set pretrain.encoder in place of init_from)"]
+    unsized = ("joint_size",) if here.joint == there.joint == "additive" else ()
+    found = differences(
+        "objective", here, there, but=("prediction_dropout", "ctc_weight", *unsized)
+    )
+    if (here.ctc_weight > 0) != (there.ctc_weight > 0):
+        found.append(
+            f"objective.ctc_weight is {here.ctc_weight} here and {there.ctc_weight} there: only "
+            "one above 0 has an output layer for CTC"
+        )
+    return found
 
 
-def _cut_alike(here: Tokenizer, there: Tokenizer) -> bool:
-    """Whether two tokenizers with the same symbols make the same tokens of a text."""
-    if isinstance(here, SentencePieceTokenizer) and isinstance(there, SentencePieceTokenizer):
-        return here.model == there.model
-    return here.name == there.name
+def _beginnings(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """What a recipe, as it is stored, says for each of `BEGINNERS`; an old one says nothing."""
+    pretrain = recipe.get("pretrain", {})
+    named = {"init_from": recipe.get("init_from", "")}
+    return named | {f"pretrain.{key}": pretrain.get(key, "") for key in ("encoder", "prediction")}
 
 
-def _named(init_from: str) -> str:
-    return f"the weights of {shown(init_from)}" if init_from else "random weights"
+def _same_folder(one: str, other: str) -> bool:
+    return bool(one) == bool(other) and Path(one).resolve() == Path(other).resolve()
 
 
-def other_symbols(here: Tokenizer, there: Tokenizer) -> list[str]:
-    """How two vocabularies differ, for a message; nothing when they do not."""
-    if here.symbols == there.symbols and _cut_alike(here, there):
-        return []
-    parts = [
-        f"the vocabulary has {here.vocabulary_size} labels here, {there.vocabulary_size} there"
-    ]
-    for place, one, other in (("here", here, there), ("there", there, here)):
-        extra = [symbol for symbol in one.symbols if symbol not in set(other.symbols)]
-        if extra:
-            named = ", ".join(map(described, extra[:LISTED]))
-            more = f" and {len(extra) - LISTED} more" if len(extra) > LISTED else ""
-            parts.append(f"only {place}: {named}{more}")
-    if len(parts) == 1:
-        same = here.symbols == there.symbols
-        parts.append(f"the same ones {'that cut texts otherwise' if same else 'in another order'}")
-    remedy = 'set tokenizer.name = "bundle" and tokenizer.folder to the same folder'
-    return [f"{', '.join(parts)} ({remedy})"]
+def _named(folder: str) -> str:
+    return f"the weights of {shown(folder)}" if folder else "random weights"

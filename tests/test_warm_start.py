@@ -13,6 +13,7 @@ import torch
 import asr
 from asr.building import build_speech_task
 from asr.bundle import read_bundle
+from asr.bundle_fit import other_symbols
 from asr.data.batching import Batch
 from asr.data.sentencepiece_tokenizer import SentencePieceConfig
 from asr.data.tokenizer import train_tokenizer
@@ -22,7 +23,7 @@ from asr.frontend.frontend import Frontend
 from asr.recipe import Recipe, load_recipe
 from asr.speech import SpeechTask
 from asr.storage import MANIFEST, file_hash, load_tensors, write_json
-from asr.warm_start import COLD, other_symbols
+from asr.warm_start import COLD
 from tests.lm.made_neural import characters, write_neural
 from tests.made import spoken
 

@@ -81,7 +81,9 @@ OPTIONS = {  # each with the name of what it sets in a `Decoding`, in the order 
     "fusion": _option(
         FusionKind | None, "--fusion", "prior: a prior of every label, with --lexicon."
     ),
-    "beam_size": _option(int | None, "--beam-size", "Prefixes kept in a frame. Default: 100."),
+    "beam_size": _option(
+        int | None, "--beam-size", "Prefixes kept in a frame. Default: 100, of a transducer 16."
+    ),
     "engine": _option(
         Engine, "--decoder", "pyctcdecode: search with that, to compare.", Engine.asr
     ),

@@ -43,6 +43,7 @@ def evaluate_command(
 ) -> int:
     """Transcribe a manifest and score it: WER and CER with intervals, the worst utterances."""
     from asr.evaluation import evaluate, write_results
+    from asr.models.transducer import TransducerModel
     from asr.recognizer import load
     from asr.storage import write_atomically
 
@@ -50,6 +51,11 @@ def evaluate_command(
     if nbest > 1 and out is None:
         raise ConfigError("--nbest needs --out, a folder for nbest.jsonl")
     recognizer = load(bundle, device=device, decoding=decoding, say=tell)
+    if scores_file is not None and isinstance(recognizer.model, TransducerModel):
+        raise ConfigError(
+            "--scores has no effect on a transducer: what it says of a frame depends on the labels "
+            "before, so that there are no scores of frames to write; use --nbest with --out"
+        )
     scores: dict[str, Any] | None = None if scores_file is None else {}
     with bar("transcribing") as advance:
         result = evaluate(recognizer, manifest, advance, nbest=nbest, scores=scores)

@@ -14,19 +14,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from asr.data.batching import AudioReader, Waveform, collate, group_by_length
 from asr.data.loading import load_ahead
 from asr.data.manifest import Utterance
-from asr.decoding.beam import BeamSearch
+from asr.decoding.fused_search import FusedSearch
 from asr.decoding.greedy import greedy
 from asr.decoding.hypothesis import Hypothesis, Spelling
+from asr.decoding.transducer import TransducerSearch
 from asr.decoding.transducer_greedy import TransducerGreedy
 from asr.errors import AudioError, DataError, shown
 from asr.models.ctc import CTCModel
 from asr.models.speech import SpeechModel
 
 NUM_WORKERS = 2
+FRAMES_TOGETHER = 10_000  # of a transducer's search, padding included
 
 
 class Decoder(Protocol):
@@ -92,7 +95,7 @@ def best_path_decoder(model: SpeechModel, spelling: Spelling) -> Decoder:
 
 def ranks_by_length(decoder: Decoder) -> bool:
     """Whether the order of what a decoder finds is that of the score per label."""
-    return isinstance(decoder, BeamSearch) and decoder.fusion.by_length
+    return isinstance(decoder, FusedSearch) and decoder.fusion.by_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +192,19 @@ def decode_scored(
 
 def decode_each(
     decoder: Decoder,
-    scores: Mapping[str, NDArray[np.floating[Any]]],
+    outputs: Mapping[str, NDArray[np.floating[Any]]],
     *,
     nbest: int = 1,
     frame_seconds: float = 1.0,
 ) -> Iterator[tuple[str, list[Hypothesis]]]:
-    """The best hypotheses of each of many utterances (T, V) by name, in their order.
+    """The best hypotheses of each of many utterances (T, …) by name, in their order.
 
     Raises:
-        DataError: scores that are no normalised log-probabilities of the labels.
+        DataError: outputs that are none of the network whose decoder this is.
     """
+    if isinstance(decoder, TransducerSearch):  # asks its networks about many at once
+        yield from _decode_together(decoder, outputs, nbest, frame_seconds)
+        return
 
     def one(item: tuple[str, NDArray[np.floating[Any]]]) -> list[Hypothesis]:
         name, array = item
@@ -208,7 +214,29 @@ def decode_each(
             raise DataError(f"utterance '{shown(name)}': {error}") from error
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from zip(scores, pool.map(one, scores.items()), strict=True)
+        yield from zip(outputs, pool.map(one, outputs.items()), strict=True)
+
+
+def _decode_together(
+    decoder: TransducerSearch,
+    outputs: Mapping[str, NDArray[np.floating[Any]]],
+    nbest: int,
+    frame_seconds: float,
+) -> Iterator[tuple[str, list[Hypothesis]]]:
+    """As `decode_each`, utterances of similar lengths together."""
+    names = list(outputs)
+    frames = [len(outputs[name]) for name in names]
+    found: dict[str, list[Hypothesis]] = {}
+    for group in group_by_length([max(1.0, n) for n in frames], batch_seconds=FRAMES_TOGETHER):
+        parts = [torch.from_numpy(outputs[names[index]]) for index in group]
+        lists = decoder.decode_nbest(
+            pad_sequence(parts, batch_first=True).to(decoder.device),
+            torch.tensor([frames[index] for index in group]),
+            nbest=nbest,
+            frame_seconds=frame_seconds,
+        )
+        found.update((names[index], each) for index, each in zip(group, lists, strict=True))
+    yield from ((name, found[name]) for name in names)
 
 
 def decode_batch(

@@ -4,7 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -60,6 +60,19 @@ class FusedSearch(ABC):
     @abstractmethod
     def beam_size(self) -> int:
         """Most prefixes kept after a frame."""
+
+    @abstractmethod
+    def decode_nbest(
+        self,
+        outputs: Any,
+        lengths: Any = None,
+        /,
+        *,
+        nbest: int = 10,
+        frame_seconds: float = 1.0,
+        durations: Sequence[float] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """See `decoding.batch.Decoder`."""
 
     @abstractmethod
     def _forget(self) -> None:

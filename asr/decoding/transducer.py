@@ -134,6 +134,11 @@ class TransducerSearch(FusedSearch):
         self.limits = limits or TransducerLimits()
 
     @property
+    def device(self) -> torch.device:
+        """Where the networks compute."""
+        return self.networks.begin(1).device
+
+    @property
     def beam_size(self) -> int:
         """Most prefixes kept after a frame."""
         return self.limits.beam_size

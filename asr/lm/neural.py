@@ -91,6 +91,18 @@ def build_network(config: NeuralConfig, vocabulary_size: int) -> NeuralNetwork:
     return NeuralNetwork(vocabulary_size, **config.model_dump())
 
 
+def config_of(network: NeuralNetwork) -> NeuralConfig:
+    """The config that `build_network` would make a network like this one of."""
+    stack, embedding = network.stack, network.embedding
+    return NeuralConfig(
+        cell=stack.cell,
+        num_layers=len(stack.layers),
+        hidden_size=stack.output_size,
+        embedding_size=embedding.embedding_dim if isinstance(embedding, nn.Embedding) else 0,
+        dropout=network.dropout,
+    )
+
+
 def sentence_losses(network: NeuralNetwork, tokens: Tensor, lengths: Tensor) -> Tensor:
     """(B,) nats that each sentence costs with its end, differentiable.
 
