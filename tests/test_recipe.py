@@ -7,11 +7,13 @@ import pytest
 from asr.errors import ConfigError
 from asr.recipe import (
     LanguageRecipe,
+    PretrainConfig,
     Recipe,
     apply_override,
     as_toml,
     load_recipe,
     recipe_file,
+    recipe_of,
     run_folder,
 )
 
@@ -30,6 +32,9 @@ def test_there_are_recipes() -> None:
     names = {path.relative_to(RECIPES[0].parent.parent).as_posix() for path in RECIPES}
     assert {"an4/recipe.toml", "quickstart/recipe.toml", "librispeech/mini.toml"} <= names
     assert {"charlm/recipe.toml", "an4/charlm.toml"} <= names
+    for corpus in ("an4", "speechocean762", "librispeech"):
+        variants = ("expected_wer", "prediction", "transducer")
+        assert {f"{corpus}/{variant}.toml" for variant in variants} <= names
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -118,6 +123,63 @@ def test_which_file_a_recipe_is(folder: Path) -> None:
     assert recipe_file(variant) == variant
     assert run_folder(folder) == Path("exp/x/default")
     assert run_folder(variant) == Path("exp/x/big")
+
+
+def test_the_recipe_of_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other way round: for those in `recipes/` of the working directory."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("recipes") / "x"
+    folder.mkdir(parents=True)
+    for name in ("recipe.toml", "big.toml"):
+        (folder / name).write_text(MINIMAL, encoding="utf-8")
+    assert recipe_of(Path("exp/x/default/best")) == folder
+    assert recipe_of(Path("exp/x/big/best")) == folder / "big.toml"
+    assert recipe_of(tmp_path / "exp" / "x" / "big") == folder / "big.toml"
+    for other in ("exp/x/recipe/best", "exp/y/default/best", "my/x/big/best", "best", "."):
+        assert recipe_of(Path(other)) is None, other
+
+
+TRANSDUCER = f'{MINIMAL}[objective]\nname = "transducer"\n'
+
+
+def test_what_a_transducer_begins_with(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(TRANSDUCER, encoding="utf-8")
+    recipe = load_recipe(path, ["pretrain.encoder=exp/x/default/best"])
+    assert isinstance(recipe, Recipe)
+    assert recipe.pretrain == PretrainConfig(encoder="exp/x/default/best")
+    assert Recipe.model_validate(recipe.model_dump()) == recipe
+    path.write_text(as_toml(recipe), encoding="utf-8")
+    assert load_recipe(path) == recipe
+
+
+def test_others_are_stored_as_before_there_was_pretraining(folder: Path) -> None:
+    """Older versions read them, and a training that goes on is not said to have changed."""
+    recipe = load_recipe(folder)
+    assert isinstance(recipe, Recipe)
+    assert recipe.pretrain == PretrainConfig()
+    assert "pretrain" not in recipe.model_dump()
+    assert "pretrain" not in recipe.model_dump_json()
+    assert "pretrain" not in as_toml(recipe)
+
+
+@pytest.mark.parametrize("name", ["ctc", "expected_wer"])
+def test_parts_are_those_of_a_transducer(folder: Path, name: str) -> None:
+    given = [f"objective.name={name}", "pretrain.prediction=exp/x/prediction/best"]
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(folder, given)
+    assert str(caught.value) == (
+        f"{folder / 'recipe.toml'}: 'pretrain' must be empty where objective.name is '{name}' "
+        "(only a transducer has such parts; init_from begins with all weights of a bundle), got "
+        "{'prediction': 'exp/x/prediction/best'}"
+    )
+    assert load_recipe(folder, [f"objective.name={name}", "pretrain={}"])
+
+
+def test_parts_or_the_whole(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(TRANSDUCER, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"empty beside init_from, .*\(set only one\), got {"):
+        load_recipe(tmp_path / "x.toml", ["pretrain.encoder=a", "init_from=b"])
 
 
 def test_missing_recipes(folder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ class Outputs(NamedTuple):
     num_frames: int
     vocabulary_size: int
     blank: int
+    lengths: str = "log_prob_lengths"  # what the caller calls the frames of each utterance
 
 
 def check_tokens(
@@ -47,8 +48,8 @@ def check_tokens(
         TypeError: tensors that are not int64.
     """
     lengths, targets, target_lengths = lengths.cpu(), targets.cpu(), target_lengths.cpu()
-    num_frames, vocabulary_size, blank = outputs
-    _check_shapes(lengths, targets, target_lengths, num_frames)
+    _, vocabulary_size, blank, _ = outputs
+    _check_shapes(lengths, targets, target_lengths, outputs)
     if not 0 <= blank < vocabulary_size:
         raise ValueError(f"blank must be 0 to {vocabulary_size - 1}, got {blank}")
     if ids is not None and len(ids) != len(targets):
@@ -79,10 +80,10 @@ def _outside(tokens: list[int], vocabulary_size: int, blank: int) -> str:
 
 
 def _check_shapes(
-    log_prob_lengths: Tensor, targets: Tensor, target_lengths: Tensor, num_frames: int
+    frames: Tensor, targets: Tensor, target_lengths: Tensor, outputs: Outputs
 ) -> None:
     for name, tensor in (
-        ("log_prob_lengths", log_prob_lengths),
+        (outputs.lengths, frames),
         ("targets", targets),
         ("target_lengths", target_lengths),
     ):
@@ -92,7 +93,7 @@ def _check_shapes(
         raise ValueError(f"targets must be (B, U), got {tuple(targets.shape)}")
     batch, longest = targets.shape
     for name, lengths, limit in (
-        ("log_prob_lengths", log_prob_lengths, num_frames),
+        (outputs.lengths, frames, outputs.num_frames),
         ("target_lengths", target_lengths, longest),
     ):
         if lengths.shape != (batch,):

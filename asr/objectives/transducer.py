@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from asr.objectives.targets import Outputs, check_tokens
 from asr.objectives.transducer_nodes import Lattices
@@ -60,9 +59,7 @@ def transducer_loss(
         logit_lengths,
         targets,
         target_lengths,
-        num_frames=num_frames,
-        vocabulary_size=vocabulary_size,
-        blank=blank,
+        Outputs(num_frames, vocabulary_size, blank, "logit_lengths"),
         ids=ids,
     )
     if len(targets) != batch or targets.shape[1] != columns - 1:
@@ -115,9 +112,7 @@ def joint_transducer_loss(  # noqa: PLR0913 - a joint network, and what it joins
         encoded_lengths,
         targets,
         target_lengths,
-        num_frames=encoded.shape[1],
-        vocabulary_size=vocabulary_size,
-        blank=blank,
+        Outputs(encoded.shape[1], vocabulary_size, blank, "encoded_lengths"),
         ids=ids,
     )
     if len(targets) != len(encoded) or targets.shape[1] != predicted.shape[1] - 1:
@@ -144,8 +139,8 @@ class _FromLogits(torch.autograd.Function):
         return lattices.finish()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, outgoing: Tensor) -> tuple[Tensor, None]:
+        _check_first()
         (logits,) = ctx.saved_tensors
         gradient = torch.zeros_like(logits)
         for chunk in ctx.lattices.chunks(logits.shape[3]):
@@ -169,17 +164,18 @@ class _FromJoint(torch.autograd.Function):
     ) -> Tensor:
         lattices.open(encoded, encoded.shape[1])
         ctx.width = max(vocabulary_size, encoded.shape[2], predicted.shape[2])
-        for place in lattices.chunks(ctx.width):
-            logits = joint(encoded[place.frames][:, None], predicted[place.columns][None])
-            lattices.note(place, logits.to(encoded.dtype))
         ctx.joint, ctx.lattices = joint, lattices
         ctx.autocast = _autocast_of(encoded.device)
+        for place in lattices.chunks(ctx.width):
+            with ctx.autocast:
+                logits = joint(encoded[place.frames][:, None], predicted[place.columns][None])
+            lattices.note(place, logits.to(encoded.dtype))
         ctx.save_for_backward(encoded, predicted, *parameters)
         return lattices.finish()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, outgoing: Tensor) -> tuple[Tensor | None, ...]:
+        _check_first()
         encoded, predicted, *parameters = ctx.saved_tensors
         of_encoded, of_predicted = torch.zeros_like(encoded), torch.zeros_like(predicted)
         learnt = [tensor for tensor in parameters if tensor.requires_grad]
@@ -205,12 +201,28 @@ class _FromJoint(torch.autograd.Function):
         return None, None, None, of_encoded, of_predicted, *of_parameters
 
 
+def _check_first() -> None:
+    """Return when no graph of a gradient is asked for; `once_differentiable` would miss some.
+
+    Raises:
+        RuntimeError: one is.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the transducer's loss has no second derivative: go backward without create_graph=True"
+        )
+
+
 def _autocast_of(device: torch.device) -> torch.autocast:
-    """What autocast does on a device now, to be done again."""
+    """What autocast does on a device now, to be done again.
+
+    Its cache would keep weights that were rounded without a graph, for the run that needs one.
+    """
     return torch.autocast(
         device.type,
         dtype=torch.get_autocast_dtype(device.type),
         enabled=torch.is_autocast_enabled(device.type),
+        cache_enabled=False,
     )
 
 
@@ -218,10 +230,8 @@ def check_transducer_targets(
     frames: Tensor,
     targets: Tensor,
     target_lengths: Tensor,
+    outputs: Outputs,
     *,
-    num_frames: int,
-    vocabulary_size: int,
-    blank: int = 0,
     ids: Sequence[str] | None = None,
 ) -> None:
     """Return when a transducer can emit every utterance's targets: other tokens, one frame or more.
@@ -230,9 +240,7 @@ def check_transducer_targets(
         frames: (B,) int64 frames of each utterance.
         targets: (B, U) int64 tokens, padded with anything.
         target_lengths: (B,) int64 tokens of each utterance.
-        num_frames: T, frames of the padded batch.
-        vocabulary_size: V, blank included.
-        blank: the symbol that no target may be.
+        outputs: frames of the padded batch, size of the vocabulary, and the blank.
         ids: names of the utterances, for errors; their numbers in the batch without.
 
     Raises:
@@ -244,7 +252,7 @@ def check_transducer_targets(
         frames,
         targets,
         target_lengths,
-        Outputs(num_frames, vocabulary_size, blank),
+        outputs,
         needed=lambda targets, _: torch.ones(len(targets), dtype=torch.int64),
         too_short=lambda *_: "has no frames",
         ids=ids,

@@ -137,9 +137,8 @@ def by_diagonals(
     by_token = of_tokens + _straight(_after(beta, 1), blanks.shape[1])
     log_prob = (alpha + of_blanks).masked_fill(~end, ENDS).flatten(1).amax(dim=1)
     scale = torch.where(log_prob == ENDS, 0.0, log_prob)[:, None, None]
-    possible = (log_prob > ENDS)[:, None, None]
-    through_blanks = (alpha + by_blank - scale).exp() * possible
-    through_tokens = (alpha + by_token - scale).exp() * possible
+    through_blanks = (alpha + by_blank - scale).exp()
+    through_tokens = (alpha + by_token - scale).exp()
     return -log_prob, through_blanks, through_tokens[..., :-1]
 
 

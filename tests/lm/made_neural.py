@@ -35,13 +35,16 @@ def made_neural(tokenizer: Tokenizer | None = None, **config) -> NeuralModel:
 
 
 def write_neural(
-    folder: Path, tokenizer: Tokenizer | None = None, network: NeuralNetwork | None = None
+    folder: Path,
+    tokenizer: Tokenizer | None = None,
+    network: NeuralNetwork | None = None,
+    config: NeuralConfig = CONFIG,
 ) -> Path:
     """A bundle in `folder`; the folder."""
     tokenizer = tokenizer or characters()
-    network = network or opinionated(tokenizer.vocabulary_size)
+    network = network or opinionated(tokenizer.vocabulary_size, config)
     facts = {"finished": True, "dev": {"perplexity": 3.0, "bits_per_character": 1.5}}
     recipe = {"seed": 1, "data": {"train": "train.txt", "dev": "dev.txt"}}
     with folder_writer(folder) as temporary:
-        write_neural_bundle(temporary, network, tokenizer, CONFIG, recipe=recipe, facts=facts)
+        write_neural_bundle(temporary, network, tokenizer, config, recipe=recipe, facts=facts)
     return folder

@@ -6,7 +6,13 @@ from itertools import product
 import pytest
 import torch
 
-from asr.lm.neural import NeuralConfig, NeuralNetwork, build_network, sentence_losses
+from asr.lm.neural import (
+    NeuralConfig,
+    NeuralNetwork,
+    build_network,
+    config_of,
+    sentence_losses,
+)
 from asr.lm.neural_scoring import pad_tokens
 from tests.lm.made_neural import CELLS, CONFIG, opinionated
 
@@ -34,6 +40,17 @@ def test_the_definition() -> None:
     log_probs = network(torch.tensor([[3, 1]]), torch.tensor([2]))
     torch.testing.assert_close(log_probs, expected)
     assert log_probs.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        NeuralConfig(cell="gru", num_layers=1, hidden_size=4, embedding_size=0, dropout=0.5),
+    ],
+)
+def test_the_config_of_a_network(config: NeuralConfig) -> None:
+    assert config_of(build_network(config, 7)) == config
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from asr.errors import DataError
 from asr.objectives import transducer_nodes
+from asr.objectives.targets import Outputs
 from asr.objectives.transducer import (
     check_transducer_targets,
     joint_transducer_loss,
@@ -22,6 +23,7 @@ from tests.objectives.transducer_reference import Batch, Joint, made_batch, norm
 
 VOCABULARY = 5
 GOOD = one(3, [1, 2])
+NAME = "(logit|encoded)_lengths"
 Loss = Callable[..., Tensor]
 
 
@@ -34,15 +36,9 @@ def of_joint(batch: Batch, **settings: object) -> Tensor:
     return joint_transducer_loss(Joint(4, VOCABULARY), encoded, predicted, *batch, **settings)
 
 
-def of_nothing(batch: Batch, **settings: object) -> None:
-    check_transducer_targets(
-        batch.frames,
-        batch.targets,
-        batch.emitted,
-        num_frames=3,
-        vocabulary_size=VOCABULARY,
-        **settings,
-    )
+def of_nothing(batch: Batch, *, blank: int = 0, **settings: object) -> None:
+    outputs = Outputs(3, VOCABULARY, blank, "logit_lengths")
+    check_transducer_targets(batch.frames, batch.targets, batch.emitted, outputs, **settings)
 
 
 @pytest.fixture(params=[of_logits, of_joint, of_nothing])
@@ -70,11 +66,11 @@ def test_utterances_without_frames_are_refused(check: Callable[..., object]) -> 
     [
         ({"targets": GOOD.targets[0]}, ValueError, r"targets must be \(B, U\), got \(2,\)"),
         ({"targets": GOOD.targets.int()}, TypeError, r"targets must be int64, got torch\.int32"),
-        ({"frames": GOOD.frames.int()}, TypeError, "lengths must be int64, got torch.int32"),
+        ({"frames": GOOD.frames.int()}, TypeError, f"^{NAME} must be int64, got torch.int32"),
         ({"emitted": GOOD.emitted.float()}, TypeError, "target_lengths must be int64, got .*float"),
-        ({"frames": torch.tensor([3, 3])}, ValueError, r"lengths must be \(1,\), got \(2,\)"),
-        ({"frames": torch.tensor([4])}, ValueError, r"lengths must be 0 to 3, got \[4\]"),
-        ({"frames": torch.tensor([-1])}, ValueError, r"lengths must be 0 to 3, got \[-1\]"),
+        ({"frames": torch.tensor([3, 3])}, ValueError, rf"^{NAME} must be \(1,\), got \(2,\)"),
+        ({"frames": torch.tensor([4])}, ValueError, rf"^{NAME} must be 0 to 3, got \[4\]"),
+        ({"frames": torch.tensor([-1])}, ValueError, rf"^{NAME} must be 0 to 3, got \[-1\]"),
         ({"emitted": torch.tensor(2)}, ValueError, r"target_lengths must be \(1,\), got \(\)"),
         ({"emitted": torch.tensor([3])}, ValueError, r"target_lengths must be 0 to 2, got \[3\]"),
         ({"emitted": torch.tensor([-1])}, ValueError, r"target_lengths must be 0 to 2, got \[-1\]"),
@@ -102,6 +98,16 @@ def test_settings_that_do_not_fit_are_named(
         check(GOOD, **settings)
 
 
+def test_there_is_no_second_derivative() -> None:
+    """Of a sum neither, where the gradient that comes in is a constant."""
+    logits = torch.zeros(1, 3, 3, VOCABULARY, requires_grad=True)
+    encoded = torch.zeros(1, 3, 4, requires_grad=True)
+    joined = joint_transducer_loss(Joint(4, VOCABULARY), encoded, torch.zeros(1, 3, 4), *GOOD)
+    for loss, learnt in ((transducer_loss(logits, *GOOD), logits), (joined, encoded)):
+        with pytest.raises(RuntimeError, match=r"transducer's loss has no second derivative: go "):
+            torch.autograd.grad(loss.sum(), learnt, create_graph=True)
+
+
 def test_good_targets_are_not_refused(check: Callable[..., object]) -> None:
     check(GOOD, ids=["a"])
     check(GOOD._replace(targets=torch.tensor([[1, -99]]), emitted=torch.tensor([1])))
@@ -116,8 +122,7 @@ def test_a_bad_batch_names_some_utterances_and_counts_the_others() -> None:
             frames,
             torch.full((8, 2), 1),
             torch.full((8,), 2),
-            num_frames=3,
-            vocabulary_size=2,
+            Outputs(3, 2, 0),
             ids=[f"u{index}" for index in range(8)],
         )
 
