@@ -11,8 +11,9 @@ from asr.devices import choose_device
 from asr.errors import ConfigError, shown
 from asr.lock import FolderLock
 from asr.preparation import prepare
-from asr.recipe import AnyRecipe, LanguageRecipe, load_recipe, recipe_file, run_folder
+from asr.recipe import AnyRecipe, LanguageRecipe, Recipe, load_recipe, recipe_file, run_folder
 from asr.training.loop import Outcome, train
+from asr.training.phase import NO_DEV
 from asr.training.settings import Settings
 
 PROGRAM = "prepare.py"
@@ -48,6 +49,8 @@ def train_recipe(
         raise ConfigError('training.precision = "float16" needs a GPU; use bfloat16 on a CPU')
     folder = out or run_folder(recipe)
     resolved = _prepared(resolved, recipe_file(recipe), corpus, say)
+    if resolved.training.weight_noise_after and not resolved.data.dev:
+        raise ConfigError(NO_DEV)
     say(f"training in {shown(folder)}")
     with FolderLock(folder):
         task = build_task(resolved, folder, command=_command(recipe, overrides, out), say=say)
@@ -56,6 +59,7 @@ def train_recipe(
         optimizer=resolved.optimizer,
         seed=resolved.seed,
         recipe=json.loads(resolved.model_dump_json()),
+        judge_start=isinstance(resolved, Recipe) and bool(resolved.init_from),
     )
     return train(task, settings, folder=folder, device=chosen, allow_changed=allow_changed)
 

@@ -65,7 +65,7 @@ def read_pretraining(recipe: Recipe, tokenizer: Tokenizer) -> Pretraining:
     except ConfigError as error:
         problems.append(str(error))
     try:
-        prediction = _read_prediction(recipe, tokenizer)
+        prediction = _read_prediction(recipe, tokenizer, encoder)
     except ConfigError as error:
         problems.append(str(error))
     if problems:
@@ -115,7 +115,9 @@ def _read_encoder(recipe: Recipe, tokenizer: Tokenizer) -> Bundle | None:
     return bundle
 
 
-def _read_prediction(recipe: Recipe, tokenizer: Tokenizer) -> NeuralModel | None:
+def _read_prediction(
+    recipe: Recipe, tokenizer: Tokenizer, encoder: Bundle | None
+) -> NeuralModel | None:
     if not recipe.pretrain.prediction:
         return None
     folder = Path(recipe.pretrain.prediction)
@@ -126,15 +128,14 @@ def _read_prediction(recipe: Recipe, tokenizer: Tokenizer) -> NeuralModel | None
             f"serve as {ENCODER}"
         )
     model = read_neural_bundle(folder)
-    problems = _other_network(recipe.objective, model.network)
     remedy = SAME_FOLDER
-    if recipe.pretrain.encoder:  # whose labels the transducer must have as well
+    if encoder is not None:  # the labels of the transducer are right
         remedy = (
-            f'train the language model anew with tokenizer.name = "bundle" and tokenizer.folder = '
-            f'"{recipe.pretrain.encoder}"'
+            'train the language model anew with tokenizer.name = "bundle" and tokenizer.folder = '
+            f'"{encoder.folder}"'
         )
-    problems += other_symbols(tokenizer, model.tokenizer, remedy)
-    check_fit(PREDICTION, folder, problems)
+    problems = _other_network(recipe.objective, model.network)
+    check_fit(PREDICTION, folder, [*problems, *other_symbols(tokenizer, model.tokenizer, remedy)])
     return model
 
 

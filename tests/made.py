@@ -7,6 +7,7 @@ import numpy as np
 from asr.data.audio import write_wav
 from asr.data.batching import Waveform
 from asr.data.manifest import Utterance, write_manifest
+from asr.recipe import Recipe, load_recipe
 
 RATE = 16000
 LETTER_SECONDS = 0.08
@@ -99,6 +100,17 @@ def write_recipe(folder: Path, data: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text(RECIPE.format(data=data.as_posix()), encoding="utf-8")
     return folder
+
+
+def recipe_with(trained: Path, *overrides: str) -> Recipe:
+    """The recipe of the fixture `trained`, with overrides."""
+    recipe = load_recipe(trained / "beeps", overrides)
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
 
 
 def hash_of(name: str) -> int:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -156,3 +157,37 @@ def test_sentencepiece_trains_and_loads(data: Path, tmp_path: Path) -> None:
     overrides = [*QUICK, "tokenizer.name=sentencepiece", "tokenizer.vocabulary_size=20"]
     outcome = train_recipe(recipe, overrides=overrides, out=tmp_path / "run", say=quiet)
     assert asr.load(outcome.bundle).tokenizer.vocabulary_size == 20
+
+
+def test_weights_to_begin_with_stay_when_training_makes_them_worse(
+    trained: Path, tmp_path: Path
+) -> None:
+    """With steps that are far too long; what was trained from random weights judged no start."""
+    start = trained / "run" / "best"
+    overrides = [f"init_from={start}", "optimizer.learning_rate=1.0", "training.epochs=1"]
+    outcome = train_recipe(trained / "beeps", overrides=overrides, out=tmp_path / "run", say=quiet)
+    evaluated = {folder: dev_lines(folder) for folder in (tmp_path / "run", trained / "run")}
+    began, ended = evaluated[tmp_path / "run"]
+    assert (began["epoch"], began["wer"]) == (0, read_bundle(start).facts["dev"]["wer"])
+    assert ended["wer"] > began["wer"], "the case that is meant"
+    assert evaluated[trained / "run"][0]["epoch"] == 1
+    expected = load_tensors(start / "model.safetensors")
+    for name, weights in load_tensors(outcome.bundle / "model.safetensors").items():
+        assert torch.equal(weights, expected[name]), name
+
+
+def dev_lines(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    return [record for record in map(json.loads, lines) if record["kind"] == "dev"]
+
+
+def test_noise_that_dev_data_begin_needs_dev_data(data: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "beeps", data)
+    overrides = ["training.weight_noise=0.01", "training.weight_noise_after=2", "data.dev="]
+    message = "weight_noise_after: evaluations on dev data tell when the noise begins, and there"
+    with pytest.raises(ConfigError, match=message):
+        train_recipe(recipe, overrides=overrides, out=tmp_path / "run", say=quiet)
+    overrides[0] = "training.weight_noise=0.0"
+    message = "'training.weight_noise_after' must be 0 when weight_noise is 0, got 2"
+    with pytest.raises(ConfigError, match=message):
+        train_recipe(recipe, overrides=overrides, out=tmp_path / "run", say=quiet)

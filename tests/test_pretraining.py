@@ -1,4 +1,4 @@
-"""A transducer that begins with the parts of trained models: what is copied, and what is refused."""
+"""A transducer that begins with parts of trained models: what is copied, and what is refused."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ from asr.recipe import LanguageRecipe, Recipe, load_recipe
 from asr.speech import SpeechTask
 from asr.storage import folder_writer, load_tensors
 from tests.lm.made_neural import characters, write_neural
-from tests.made import spoken
+from tests.made import quiet, recipe_with, spoken
 
 ROOT = Path(__file__).parent.parent
 SMALL = NeuralConfig(num_layers=1, hidden_size=12, embedding_size=0)
@@ -47,18 +47,13 @@ def language_model(trained: Path, tmp_path: Path) -> Path:
     return write_neural(tmp_path / "lm", tokenizer, config=SMALL)
 
 
-def quiet(line: str) -> None:
-    """Say nothing."""
-
-
 def overrides_of(encoder: Path | str = "", prediction: Path | str = "", *more: str) -> list[str]:
     parts = (f"pretrain.encoder={encoder}", f"pretrain.prediction={prediction}")
     return [*NETWORK_OVERRIDES, *parts, *more]
 
 
 def built(trained: Path, run: Path, overrides: list[str], lines: list[str]) -> SpeechTask:
-    recipe = load_recipe(trained / "beeps", overrides)
-    assert isinstance(recipe, Recipe)
+    recipe = recipe_with(trained, *overrides)
     return build_speech_task(recipe, run, command="", say=lines.append)
 
 
@@ -218,18 +213,20 @@ def test_what_differs_is_named_all_at_once(
         "encoder.hidden_size=16",
         "objective.prediction_cell=gru",
         "objective.prediction_size=11",
+        "tokenizer.name=characters",
         'tokenizer.symbols=" ABCDEFG"',
     )
-    symbols = "the vocabulary has 9 labels here, 8 there, only here: 'G' U+0047"
+    symbols = (
+        "the vocabulary has 9 labels here, 8 there, only here: 'G' U+0047 (set tokenizer.name = "
+        '"bundle" and tokenizer.folder to the same folder)'
+    )
     assert refused(trained, tmp_path / "run", overrides).split("\n") == [
         f"pretrain.encoder: {encoder} does not fit this recipe: frontend.num_mels is 20 here and "
-        f"24 there; encoder.hidden_size is 16 here and 32 there; {symbols} (set tokenizer.name = "
-        '"bundle" and tokenizer.folder to the same folder)',
+        f"24 there; encoder.hidden_size is 16 here and 32 there; {symbols}",
         f"pretrain.prediction: {language_model} does not fit this recipe: "
         "objective.prediction_cell is 'gru' here and model.cell 'lstm' there; "
         "objective.prediction_size is 11 here and model.hidden_size 12 there (set [objective] to "
-        f"what is there, or train a language model like it); {symbols} (train the language model "
-        f'anew with tokenizer.name = "bundle" and tokenizer.folder = "{encoder}")',
+        f"what is there, or train a language model like it); {symbols}",
     ]
 
 
@@ -240,13 +237,18 @@ def test_dropout_may_differ(
     built(trained, tmp_path / "run", overrides_of(encoder, language_model, *more), [])
 
 
-def test_a_language_model_of_other_labels(trained: Path, tmp_path: Path) -> None:
-    """Without an encoder the transducer may as well take the labels of the language model."""
+def test_a_language_model_of_other_labels(trained: Path, encoder: Path, tmp_path: Path) -> None:
+    """The transducer may take them, unless it has those of its encoder."""
     folder = write_neural(tmp_path / "lm", characters(" FEDCBA"), config=SMALL)
-    assert refused(trained, tmp_path / "run", overrides_of("", folder)) == (
+    said = (
         f"pretrain.prediction: {folder} does not fit this recipe: the vocabulary has 8 labels "
-        'here, 8 there, the same ones in another order (set tokenizer.name = "bundle" and '
-        "tokenizer.folder to the same folder)"
+        "here, 8 there, the same ones in another order "
+    )
+    alone = refused(trained, tmp_path / "run", overrides_of("", folder))
+    assert alone == f'{said}(set tokenizer.name = "bundle" and tokenizer.folder to the same folder)'
+    assert refused(trained, tmp_path / "run", overrides_of(encoder, folder)) == (
+        f'{said}(train the language model anew with tokenizer.name = "bundle" and '
+        f'tokenizer.folder = "{encoder}")'
     )
     tokens = ("tokenizer.name=bundle", f"tokenizer.folder={folder}")
     built(trained, tmp_path / "run", overrides_of("", folder, *tokens), [])

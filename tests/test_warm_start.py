@@ -25,7 +25,7 @@ from asr.speech import SpeechTask
 from asr.storage import MANIFEST, file_hash, load_tensors, write_json
 from asr.warm_start import COLD
 from tests.lm.made_neural import characters, write_neural
-from tests.made import spoken
+from tests.made import quiet, recipe_with, spoken
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,16 +34,6 @@ ROOT = Path(__file__).parent.parent
 def start(trained: Path, tmp_path: Path) -> Path:
     """A copy of a finished bundle, which a test may delete."""
     return Path(shutil.copytree(trained / "run" / "best", tmp_path / "start"))
-
-
-def quiet(line: str) -> None:
-    """Say nothing."""
-
-
-def recipe_with(trained: Path, *overrides: str) -> Recipe:
-    recipe = load_recipe(trained / "beeps", overrides)
-    assert isinstance(recipe, Recipe)
-    return recipe
 
 
 def test_the_weights_are_those_of_the_bundle(trained: Path, start: Path, tmp_path: Path) -> None:

@@ -40,12 +40,14 @@ class Candidates:
             if made_in > epoch:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def load_best(self, model: nn.Module) -> bool:
-        """Load the best set into the model; False when there is none."""
+    def load_best(self, model: nn.Module) -> int | None:
+        """Load the best set into the model; its epoch, or None when there is no set."""
         ranked = self._ranked()
-        if ranked:
-            load_weights(model, ranked[0][2] / "model.safetensors")
-        return bool(ranked)
+        if not ranked:
+            return None
+        _, epoch, folder = ranked[0]
+        load_weights(model, folder / "model.safetensors")
+        return epoch
 
     def best_value(self) -> float:
         """The lowest monitored value of the kept sets; infinity when there is none."""

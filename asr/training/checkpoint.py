@@ -32,6 +32,7 @@ from asr.storage import (
 from asr.training.task import BatchPlan
 
 KEEP_LAST = 2
+LATER = frozenset({"noisy"})  # fields of the state that older checkpoints lack: they have defaults
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class TrainingState:
         seconds: time spent computing, over all runs.
         fingerprints: what must not change on resuming.
         scaler: the state of the float16 loss scaling.
+        noisy: a training that was quiet at first has gone on to weight noise.
     """
 
     step: int = 0
@@ -63,6 +65,7 @@ class TrainingState:
     seconds: float = 0.0
     fingerprints: dict[str, str] = field(default_factory=dict)
     scaler: dict[str, float] = field(default_factory=dict)
+    noisy: bool = False
 
 
 def batch_seed(seed: int, epoch: int, position: int) -> int:
@@ -171,7 +174,7 @@ def _load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> T
     _restore_optimizer(optimizer, tensors, content["optimizer"]["scalars"], folder)
     values: dict[str, Any] = content["state"]
     known = {part.name for part in fields(TrainingState)}
-    if set(values) != known:
+    if not known - LATER <= set(values) <= known:
         raise ModelError(f"{shown(folder)}: state.json is of another version; start a new run")
     if values["best"] is not None:
         values["best"] = (float(values["best"][0]), int(values["best"][1]))

@@ -19,6 +19,7 @@ from asr.data.loading import load_ahead
 from asr.errors import ConfigError, ResourceError, StoppedError, shown
 from asr.lock import FolderLock
 from asr.storage import recover_replaced, sweep_temporary
+from asr.training import phase
 from asr.training.checkpoint import (
     TrainingState,
     batch_seed,
@@ -29,7 +30,7 @@ from asr.training.checkpoint import (
 from asr.training.ledger import Ledger
 from asr.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from asr.training.preflight import check_space, measure_epoch
-from asr.training.progress import Reporter, duration_text
+from asr.training.progress import Reporter, duration_text, epoch_text
 from asr.training.run import is_finished, mark_finished, note_recipe, unmark_finished
 from asr.training.selection import Selection
 from asr.training.settings import Settings
@@ -81,7 +82,8 @@ def train(
         allow_changed: go on although the data or the tokens changed.
 
     Raises:
-        ConfigError: another process trains in the folder, or the data or tokens changed.
+        ConfigError: another process trains in the folder, the data or tokens changed, or without
+            dev data nothing can tell when weight noise begins.
         DataError: too many sequences cannot be used, or none can.
         DivergedError: ten batches in a row had no finite loss or gradient.
         ModelError: no checkpoint is intact, or it does not fit the model.
@@ -130,7 +132,6 @@ class _Training(Generic[BatchT]):
             self.model,
             self.optimizer,
             clip_norm=self.config.clip_norm,
-            weight_noise_deviation=self.config.weight_noise,
             precision=self.config.precision,
             device=device,
         )
@@ -140,14 +141,12 @@ class _Training(Generic[BatchT]):
         lines = self._restore(allow_changed)
         changed = note_recipe(self.folder, self.settings.recipe, self.settings.seed)
         lines += [f"changed: {line}" for line in changed]
-        finished = self._is_done() and is_finished(self.folder)
+        finished = phase.is_done(self.config, self.state) and is_finished(self.folder)
         with Reporter(self.folder, None if finished else self.state) as self.reporter:
             for line in lines:
                 self.reporter.say(line)
             if finished:
-                more = "patience=0" if self._is_stale() else f"epochs={2 * self.state.epoch}"
-                done = f"this training is finished ({self.state.epoch} epochs)"
-                self.reporter.say(f"{done}; to go on: --set training.{more}")
+                self.reporter.say(phase.finished_text(self.config, self.state))
                 return Outcome(self.folder / "best", None, None, already_finished=True)
             unmark_finished(self.folder)
             self.ledger = Ledger(
@@ -161,12 +160,13 @@ class _Training(Generic[BatchT]):
                 reporter=self.reporter,
                 keep=self.config.average_best,
             )
-            self.selection.go_on_after(self.state.epoch)
+            self.selection.go_on_from(self.state)
             self._introduce()
-            while not self._is_done():
+            self._judge_start()
+            while not phase.is_done(self.config, self.state):
                 self._run_epoch()
             dev, test = self.selection.finish(self.state)
-            mark_finished(self.folder, self.state.epoch, self._is_stale())
+            mark_finished(self.folder, self.state.epoch, phase.is_stale(self.config, self.state))
             return Outcome(self.folder / "best", dev, test)
 
     def _restore(self, allow_changed: bool) -> list[str]:
@@ -187,12 +187,6 @@ class _Training(Generic[BatchT]):
             self.stepper.scaler.load_state_dict(self.state.scaler)
         where = f"epoch {self.state.epoch + 1}, batch {self.state.position}"
         return [*complaints, f"resuming after step {self.state.step} ({where})"]
-
-    def _is_done(self) -> bool:
-        return self.state.epoch >= self.config.epochs or self._is_stale()
-
-    def _is_stale(self) -> bool:
-        return 0 < self.config.patience <= self.state.stale
 
     def _introduce(self) -> None:
         """Say what is about to be trained and how long it will take."""
@@ -220,10 +214,17 @@ class _Training(Generic[BatchT]):
         if batch is None:
             return None
         begun = time.perf_counter()
-        self.stepper.measure(self._part(batch, seed=0))
+        deviation = phase.noise_deviation(self.config, self.state)
+        self.stepper.measure(self._part(batch, seed=0), deviation=deviation)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - begun
+
+    def _judge_start(self) -> None:
+        """Let the starting weights compete, once."""
+        if self.settings.judge_start and phase.is_fresh(self.state):
+            self._judge(0, math.nan)
+            self._save()
 
     def _run_epoch(self) -> None:
         plans = self.task.plan_epoch(self.state.epoch)
@@ -235,12 +236,31 @@ class _Training(Generic[BatchT]):
         if epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs:
             try:
                 mean_loss = statistics.fmean(losses) if losses else math.nan
-                self.selection.judge(self.state, epoch, mean_loss)
+                self._judge(epoch, mean_loss)
             except StoppedError:
                 self._save()  # the epoch is trained; resuming begins with this evaluation
                 raise
         self.state.epoch, self.state.position, self.state.skipped = epoch, 0, 0
         self._save()
+
+    def _judge(self, epoch: int, mean_loss: float) -> None:
+        """Evaluate on dev after `epoch`; the noise begins when it is due.
+
+        Should the process die before the checkpoint that follows, all of this is done once more.
+        """
+        self.selection.judge(self.state, epoch, mean_loss)
+        if self.state.best is None and phase.is_quiet(self.config, self.state):
+            raise ConfigError(phase.NO_DEV)
+        if phase.is_noise_due(self.config, self.state):
+            self._begin_noise()
+
+    def _begin_noise(self) -> None:
+        """Go back to the best weights, and on from there with noise."""
+        best = epoch_text(self.selection.load_best())
+        self.optimizer.state.clear()  # its moments belong to other weights
+        self.state.noisy, self.state.stale = True, 0
+        noise = f"from here on with weight noise {self.config.weight_noise:g}"
+        self.reporter.say(f"no better since {best}: back to those weights, {noise}")
 
     def _check_plan(self, plans: Sequence[BatchPlan]) -> None:
         """Begin an epoch anew when its batches are no longer those that it was begun with."""
@@ -278,7 +298,8 @@ class _Training(Generic[BatchT]):
             self._part(batch, batch_seed(self.settings.seed, self.state.epoch, position))
             for position, batch in window.batches
         ]
-        result = self.stepper.update(parts)
+        deviation = phase.noise_deviation(self.config, self.state)
+        result = self.stepper.update(parts, deviation=deviation)
         self.ledger.account(result, rate)
         return result
 
@@ -320,7 +341,7 @@ class _Training(Generic[BatchT]):
         parts = [f"{self.task.loss_name} {recent:.3f}"] if losses else []
         if self.state.best is not None:
             value, epoch = self.state.best
-            parts.append(f"best dev {value:.4g} (epoch {epoch})")
+            parts.append(f"best dev {value:.4g} ({epoch_text(epoch)})")
         # All runs together: the seconds of the state are those of all its epochs.
         done = self.state.epoch + self.state.position / num_batches
         left = self.state.seconds / done * (self.config.epochs - done)

@@ -44,7 +44,14 @@ class Reporter:
         if state is not None:
             _keep_lines(self._metrics, lambda record: _is_measured(record, state))
             place = (state.epoch + 1, state.position)
-            _keep_lines(self._skipped, lambda record: (record["epoch"], record["batch"]) <= place)
+            # What was left out beforehand (epoch 0) is told anew until the first batch is done.
+            since = 0 if state.epoch or state.position else 1
+            _keep_lines(
+                self._skipped,
+                lambda record: (
+                    since <= record["epoch"] and (record["epoch"], record["batch"]) <= place
+                ),
+            )
         # Without a step there is nothing to purge.
         first = state.step + 1 if state is not None and state.step else None
         self._events = SummaryWriter(str(folder), purge_step=first)
@@ -114,6 +121,11 @@ def duration_text(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def epoch_text(epoch: int) -> str:
+    """An evaluation for a person, by the epoch that it came after."""
+    return f"epoch {epoch}" if epoch else "start"
+
+
 def _append(path: Path, record: Mapping[str, Any]) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -124,8 +136,8 @@ def _is_measured(record: Mapping[str, Any], state: TrainingState) -> bool:
     match record["kind"]:
         case "train":
             return bool(record["step"] <= state.step)
-        case "dev":
-            return bool(record["epoch"] <= state.epoch)
+        case "dev":  # the best is unknown until the first of them, which may be of epoch 0
+            return state.best is not None and bool(record["epoch"] <= state.epoch)
         case _:  # of a finished model, which there is not, or not any more
             return False
 

@@ -1,5 +1,6 @@
 """Evaluations, and which weights become the finished model."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from asr.models.state import load_state
 from asr.storage import folder_writer
 from asr.training.candidates import Candidates
 from asr.training.checkpoint import TrainingState
-from asr.training.progress import Reporter, duration_text
+from asr.training.progress import Reporter, duration_text, epoch_text
 from asr.training.signals import StopSignals
 from asr.training.task import Evaluation, Task
 
@@ -32,9 +33,9 @@ class Selection:
         self._signals, self._reporter = signals, reporter
         self._candidates = Candidates(folder / "candidates", keep=keep)
 
-    def go_on_after(self, epoch: int) -> None:
-        """Forget the evaluations after `epoch`: they are made again, or were of another run."""
-        self._candidates.drop_after(epoch)
+    def go_on_from(self, state: TrainingState) -> None:
+        """Forget evaluations that `state` does not know: made again, or those of another run."""
+        self._candidates.drop_after(-1 if state.best is None else state.epoch)
 
     def evaluate(self, split: str) -> Evaluation | None:
         """The scores on a split, with a bar; None when the task has no such data.
@@ -53,7 +54,13 @@ class Selection:
         return self._task.evaluate(split, self._device, advance)
 
     def judge(self, state: TrainingState, epoch: int, mean_loss: float) -> None:
-        """Evaluate on dev after `epoch`, note it in `state`, keep what is good."""
+        """Evaluate on dev after `epoch`, note it in `state`, keep what is good.
+
+        Args:
+            state: where the training stands.
+            epoch: from 1 on; 0 for the starting weights.
+            mean_loss: of the epoch; NaN when unknown.
+        """
         evaluation = self.evaluate("dev")
         if evaluation is None:
             return
@@ -64,6 +71,13 @@ class Selection:
             state.best = (evaluation.value, epoch)
             self.write_bundle(state, epoch, {"dev": dict(evaluation.metrics), "finished": False})
         self._tell(state, epoch, mean_loss, evaluation)
+
+    def load_best(self) -> int:
+        """Load the weights of the best evaluation so far into the model; its epoch."""
+        epoch = self._candidates.load_best(self._task.model)
+        if epoch is None:
+            raise ValueError("nothing has been evaluated yet")
+        return epoch
 
     def finish(self, state: TrainingState) -> tuple[Evaluation | None, Evaluation | None]:
         """Load the final weights into the model, score them on dev and test, write the bundle."""
@@ -102,10 +116,10 @@ class Selection:
         values = {"epoch": epoch, "train_loss": mean_loss, **evaluation.metrics}
         self._reporter.log("dev", state.step, values)
         metrics = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items())
-        star = "  (best)" if state.best == (evaluation.value, epoch) else ""
-        spent = duration_text(state.seconds)
-        loss = f"{self._task.loss_name} {mean_loss:.3f}"
-        self._reporter.say(f"epoch {epoch}: {loss}  dev {metrics}  {spent}{star}")
+        loss = f"{self._task.loss_name} {mean_loss:.3f}  " if math.isfinite(mean_loss) else ""
+        spent = f"  {duration_text(state.seconds)}" if epoch else ""
+        star = "  (best)" if epoch and state.best == (evaluation.value, epoch) else ""
+        self._reporter.say(f"{epoch_text(epoch)}: {loss}dev {metrics}{spent}{star}")
         for line in evaluation.examples:
             self._reporter.say(f"    {line}")
         if evaluation.examples:

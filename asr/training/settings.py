@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from asr.config import Config
 from asr.training.optimizer import AdamWConfig, SgdConfig
@@ -18,6 +18,9 @@ class TrainingConfig(Config):
     accumulate: int = Field(default=1, ge=1)  # batches per update
     clip_norm: float = Field(default=5.0, ge=0)  # largest gradient norm; 0 = no clipping
     weight_noise: float = Field(default=0.0, ge=0)  # deviation; the papers use 0.075
+    # Evaluations without improvement after which training goes back to its best weights and goes on
+    # with noise; 0: noise from the start.
+    weight_noise_after: int = Field(default=0, ge=0)
     precision: Precision = "float32"
     evaluate_every: int = Field(default=1, ge=1)  # epochs
     patience: int = Field(default=0, ge=0)  # evaluations without improvement; 0 = never stop early
@@ -25,6 +28,13 @@ class TrainingConfig(Config):
     checkpoint_minutes: float = Field(default=10.0, gt=0)  # between checkpoints within an epoch
     num_workers: int = Field(default=2, ge=0)  # threads that read the data
     max_bad: int = Field(default=10, ge=0)  # unusable sequences that are tolerated
+
+    @field_validator("weight_noise_after")
+    @classmethod
+    def _needs_noise(cls, after: int, info: ValidationInfo) -> int:
+        if after > 0 and info.data.get("weight_noise") == 0:
+            raise ValueError("0 when weight_noise is 0")
+        return after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +46,11 @@ class Settings:
         optimizer: with its learning-rate schedule.
         seed: of everything random.
         recipe: all settings as JSON, noted in the run folder and compared on resuming.
+        judge_start: evaluate the starting weights before the first epoch and let them compete.
     """
 
     training: TrainingConfig
     optimizer: SgdConfig | AdamWConfig
     seed: int
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    judge_start: bool = False

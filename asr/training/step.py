@@ -53,7 +53,6 @@ class Stepper:
         optimizer: torch.optim.Optimizer,
         *,
         clip_norm: float,
-        weight_noise_deviation: float,
         precision: Precision,
         device: torch.device,
     ) -> None:
@@ -63,23 +62,27 @@ class Stepper:
         self._optimizer = optimizer
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._clip_norm = clip_norm
-        self._deviation = weight_noise_deviation
         self._precision: Precision = precision
         self._device = device
         self.scaler = torch.amp.grad_scaler.GradScaler(device.type, enabled=precision == "float16")
 
-    def update(self, parts: Sequence[Part]) -> StepResult:
-        """One update from the mean gradient of `parts`; none when anything is not finite."""
+    def update(self, parts: Sequence[Part], *, deviation: float = 0.0) -> StepResult:
+        """One update from the mean gradient of `parts`; none when anything is not finite.
+
+        Args:
+            parts: the batches of the update.
+            deviation: of the weight noise.
+        """
         buffers = self._buffers()
-        result = self._try(parts)
+        result = self._try(parts, deviation)
         if result.bad_ids:
             self._reset(buffers)
         return result
 
-    def measure(self, part: Part) -> None:
+    def measure(self, part: Part, *, deviation: float = 0.0) -> None:
         """The work of one part without an update, for timing; it leaves no trace in the model."""
         buffers = self._buffers()
-        self._backward(part, len(part.ids))
+        self._backward(part, len(part.ids), deviation)
         self._reset(buffers)
 
     def _buffers(self) -> list[Tensor]:
@@ -91,12 +94,12 @@ class Stepper:
         for buffer, before in zip(self._model.buffers(), buffers, strict=True):
             buffer.copy_(before)
 
-    def _try(self, parts: Sequence[Part]) -> StepResult:
+    def _try(self, parts: Sequence[Part], deviation: float) -> StepResult:
         self._optimizer.zero_grad(set_to_none=True)
         total = sum(len(part.ids) for part in parts)
         loss_sum = 0.0
         for part in parts:
-            losses = self._backward(part, total)
+            losses = self._backward(part, total, deviation)
             bad = [i for i, loss in enumerate(losses.tolist()) if not math.isfinite(loss)]
             if bad:
                 names = tuple(part.ids[index] for index in bad)
@@ -104,10 +107,10 @@ class Stepper:
             loss_sum += float(losses.sum())
         return self._apply(parts, loss_sum / total)
 
-    def _backward(self, part: Part, total: int) -> Tensor:
+    def _backward(self, part: Part, total: int, deviation: float) -> Tensor:
         """Add the gradient of a part; its (B,) losses. Nothing is added when one is not finite."""
         _seed(part.seed, self._device)
-        with weight_noise(self._parameters, self._deviation):
+        with weight_noise(self._parameters, deviation):
             with self._autocast():
                 losses = part.losses()
             if bool(torch.isfinite(losses).all()):

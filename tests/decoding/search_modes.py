@@ -4,15 +4,17 @@ import itertools
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asr.data.labels import Labels, read_labels
 from asr.decoding.beam import BeamLimits, BeamSearch
+from asr.decoding.fused_search import FusedSearch
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotWord
+from asr.decoding.transducer import TransducerLimits
 from asr.lm.loading import load_lm
 from asr.lm.ngram import NgramModel
 from tests.decoding.made_lm import MadeModel, made_model
@@ -29,7 +31,7 @@ class Mode:
     """A way to search, and the same in plain Python."""
 
     name: str
-    search: BeamSearch
+    search: Any
     added: Callable[[Tokens], float]
     partial: Callable[[Tokens], float]
     future: Callable[[Tokens], Hashable]
@@ -244,15 +246,21 @@ def future_of(
     return future
 
 
-def modes(names: Sequence[str], folder: Path, limits: BeamLimits, seed: int) -> list[Mode]:
-    """Every way to search, over labels."""
+def modes(
+    names: Sequence[str],
+    folder: Path,
+    limits: BeamLimits | TransducerLimits,
+    seed: int,
+    kind: Callable[..., FusedSearch] = BeamSearch,
+) -> list[Mode]:
+    """Every way to search, over labels; `kind` makes a search of what `BeamSearch` takes."""
     labels = read_labels(names)
     random = np.random.default_rng(seed)
     words = ["A", "B", "AB", "BAA"]
     found = []
 
     def add(name: str, plain: Plain, **given: object) -> None:
-        search = BeamSearch(names, limits=limits, **given)  # type: ignore[arg-type]
+        search = kind(names, limits=limits, **given)
         future = future_of(labels, search.lm, "word", plain.known())
         found.append(Mode(name, search, plain.added, plain.partial, future))
 
@@ -288,7 +296,7 @@ def modes(names: Sequence[str], folder: Path, limits: BeamLimits, seed: int) -> 
             return float(score(tokens) + WEIGHT * spelt.log_prob("</s>", heard))
 
         lm = loaded(spelt, folder)
-        search = BeamSearch(
+        search = kind(
             names,
             lm=lm,
             fusion=Fusion(lm_weight=WEIGHT, word_bonus=BONUS, unit="token"),
@@ -296,6 +304,6 @@ def modes(names: Sequence[str], folder: Path, limits: BeamLimits, seed: int) -> 
         )
         future = future_of(labels, lm, "token", [])
         found.append(Mode(f"token {order}", search, whole, score, future))
-        asked = BeamSearch(names, lm=AskedModel(lm), fusion=search.fusion, limits=limits)
+        asked = kind(names, lm=AskedModel(lm), fusion=search.fusion, limits=limits)
         found.append(Mode(f"stepwise {order}", asked, whole, score, lambda tokens: tokens))
     return found

@@ -42,7 +42,7 @@ def test_without_evaluations_there_is_nothing(tmp_path: Path) -> None:
     assert candidates.count == 0
     assert candidates.best_value() == math.inf
     assert candidates.average() is None
-    assert not candidates.load_best(untouched)
+    assert candidates.load_best(untouched) is None
     assert weight(untouched) == 7.0
 
 
@@ -52,7 +52,7 @@ def test_the_lowest_values_are_kept(tmp_path: Path) -> None:
     assert candidates.count == 3
     assert candidates.best_value() == 0.2
     network = model(0.0)
-    assert candidates.load_best(network)
+    assert candidates.load_best(network) == 2
     assert weight(network) == 2.0
 
 
@@ -91,6 +91,11 @@ def test_evaluations_of_later_epochs_are_dropped(tmp_path: Path) -> None:
     candidates.drop_after(2)
     assert kept(tmp_path) == [1, 2]
     candidates.drop_after(0)
+    assert kept(tmp_path) == []
+    candidates.add(model(0.0), 0, 0.5)
+    candidates.drop_after(0)
+    assert kept(tmp_path) == [0], "of the starting weights"
+    candidates.drop_after(-1)
     assert kept(tmp_path) == []
 
 

@@ -104,6 +104,7 @@ def test_the_state_comes_back_whole(tmp_path: Path) -> None:
         seconds=1 / 3,
         fingerprints={"training data": "ä"},
         scaler={"scale": 65536.0, "_growth_tracker": 7},
+        noisy=True,
     )
     model = network()
     optimizer = build_optimizer(model.parameters(), OPTIMIZERS["sgd"])
@@ -198,17 +199,34 @@ def test_a_checkpoint_of_a_newer_version_is_not_passed_over(tmp_path: Path) -> N
         latest(tmp_path)
 
 
-def test_another_content_of_the_state_is_another_version(tmp_path: Path) -> None:
-    saved(tmp_path, 3)
-    old = tmp_path / "step-00000003"
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """A checkpoint of step 3, and one of step 4 whose state is that of the first, changed."""
+    saved(folder, 3)
+    old = folder / "step-00000003"
     content = read_json(old / "state.json")
-    del content["state"]["stale"]
-    with folder_writer(tmp_path / "step-00000004") as folder:
+    change(content["state"])
+    with folder_writer(folder / "step-00000004") as new:
         for name in ("model.safetensors", "optimizer.safetensors"):
-            shutil.copy(old / name, folder / name)
-        write_json(folder / "state.json", content)
+            shutil.copy(old / name, new / name)
+        write_json(new / "state.json", content)
+
+
+@pytest.mark.parametrize("change", [{"stale": None}, {"unheard": 1}, {"noisy": None, "other": 1}])
+def test_another_content_of_the_state_is_another_version(
+    tmp_path: Path, change: dict[str, int | None]
+) -> None:
+    def apply(state: dict[str, Any]) -> None:
+        for name, value in change.items():
+            state.pop(name, None) if value is None else state.update({name: value})
+
+    rewritten(tmp_path, apply)
     with pytest.raises(ModelError, match=r"step-00000004: state\.json is of another version"):
         latest(tmp_path)
+
+
+def test_a_checkpoint_from_before_the_quiet_trainings(tmp_path: Path) -> None:
+    rewritten(tmp_path, lambda state: state.pop("noisy"))
+    assert latest(tmp_path) == (TrainingState(step=3), [])
 
 
 @pytest.mark.parametrize(

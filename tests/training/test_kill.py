@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,15 +142,47 @@ def uninterrupted(trainings: Trainings, tmp_path_factory: pytest.TempPathFactory
     return Path(order.folder)
 
 
-@pytest.mark.parametrize("kills", [pytest.param(8), pytest.param(200, marks=pytest.mark.soak)])
+# The starting weights compete, and weight noise begins after epoch 3, with the weights of epoch 1.
+QUIET = Order(
+    "",
+    {**SETTINGS, "epochs": 5, "weight_noise_after": 2},
+    judge_start=True,
+    dev_of_epoch=[0.5, 0.3, 0.4, 0.3, 0.2, 0.35],
+)
+KILLS = [pytest.param(8), pytest.param(200, marks=pytest.mark.soak)]
+
+
+@pytest.mark.parametrize("kills", KILLS)
 def test_killed_at_any_time_it_goes_on_to_the_same_end(
     trainings: Trainings, uninterrupted: Path, tmp_path: Path, kills: int
 ) -> None:
-    """With a checkpoint after every update, so that many kills fall into the saving of one."""
+    kill_and_compare(trainings, Order(str(tmp_path), SETTINGS), uninterrupted, kills)
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_killed_around_the_beginning_of_the_noise_it_goes_on_to_the_same_end(
+    trainings: Trainings, tmp_path: Path, kills: int
+) -> None:
+    whole = replace(QUIET, folder=str(tmp_path / "whole"))
+    assert trainings.run(whole) == 0, said(whole)
+    assert "no better since epoch 1: back to those weights, from here on with" in said(whole)
+    kill_and_compare(trainings, replace(QUIET, folder=str(tmp_path)), Path(whole.folder), kills)
+
+
+def kill_and_compare(trainings: Trainings, plan: Order, expected: Path, kills: int) -> None:
+    """With a checkpoint after every update, so that many kills fall into the saving of one.
+
+    Args:
+        trainings: where to run them.
+        plan: the training; run after run of it lies in its folder.
+        expected: the run folder of one that was not killed.
+        kills: how often to kill one.
+    """
     chance = np.random.default_rng(kills)
+    settings = {**plan.settings, **ALWAYS}
     killed = finished = 0
     while killed < kills or not finished:
-        order = Order(str(tmp_path / f"run-{finished}"), {**SETTINGS, **ALWAYS})
+        order = replace(plan, folder=f"{plan.folder}/run-{finished}", settings=settings)
         folder = Path(order.folder)
         step = newest_step(folder)
         process = trainings.start(order)
@@ -164,7 +196,7 @@ def test_killed_at_any_time_it_goes_on_to_the_same_end(
             assert newest_step(folder) >= step, "what was saved stays saved"
             continue
         assert code == 0, said(order)
-        assert_same_training(folder, uninterrupted)
+        assert_same_training(folder, expected)
         finished += 1
 
 

@@ -1,10 +1,9 @@
 """The loop on a task that is not speech: resuming, stopping, skipping, choosing."""
 
-import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,70 +21,20 @@ from asr.errors import (
 )
 from asr.storage import load_tensors, read_json, verify_folder
 from asr.training.checkpoint import batch_seed
-from asr.training.loop import Outcome, train
-from asr.training.optimizer import AdamWConfig, SgdConfig
-from asr.training.settings import Settings, TrainingConfig
+from asr.training.optimizer import SgdConfig
 from asr.training.task import BatchPlan, Skipped
+from tests.training.runs import (
+    StopAfter,
+    assert_equal,
+    lines_of,
+    metrics,
+    run,
+    stopping_task,
+    weights,
+)
 from tests.training.toy import NUM_ITEMS, ToyBatch, ToyTask
 
 BATCHES = NUM_ITEMS // 4
-
-
-def run(
-    task: ToyTask,
-    folder: Path,
-    *,
-    optimizer: SgdConfig | AdamWConfig | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    allow_changed: bool = False,
-    **settings: Any,
-) -> Outcome:
-    config = TrainingConfig(**{"epochs": 3, "num_workers": 0, **settings})
-    return train(
-        task,
-        Settings(
-            training=config,
-            optimizer=optimizer or AdamWConfig(name="adamw", learning_rate=0.05),
-            seed=7,
-            recipe=recipe or {},
-        ),
-        folder=folder,
-        device=torch.device("cpu"),
-        allow_changed=allow_changed,
-    )
-
-
-def weights(folder: Path) -> dict[str, Tensor]:
-    newest = max((folder / "checkpoints").glob("step-*"))
-    verify_folder(newest)
-    return {
-        **load_tensors(newest / "model.safetensors"),
-        **load_tensors(newest / "optimizer.safetensors"),
-    }
-
-
-def assert_equal(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None:
-    assert left.keys() == right.keys()
-    for name in left:
-        assert torch.equal(left[name], right[name]), name
-
-
-class StopAfter(ToyTask):
-    """Sends the process a signal while batch number `stop_at` is computed."""
-
-    stop_at = 0
-    number = signal.SIGTERM
-
-    def loss(self, batch: ToyBatch, device: torch.device) -> Tensor:
-        if len(self.consumed) == self.stop_at:
-            os.kill(os.getpid(), self.number)
-        return super().loss(batch, device)
-
-
-def stopping_task(after: int, number: signal.Signals = signal.SIGTERM) -> StopAfter:
-    task = StopAfter()
-    task.stop_at, task.number = after, number
-    return task
 
 
 def test_learns_the_toy(tmp_path: Path) -> None:
@@ -137,14 +86,6 @@ def test_a_stop_during_evaluation_loses_nothing(tmp_path: Path) -> None:
     assert_equal(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
     kinds = [(record["kind"], record["step"]) for record in metrics(tmp_path / "stopped")]
     assert len(kinds) == len(set(kinds)), "every line stands once"
-
-
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    return lines_of(folder / "metrics.jsonl")
-
-
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def test_a_finished_run_says_so_and_does_nothing(

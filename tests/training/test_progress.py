@@ -82,7 +82,7 @@ def test_lines_beyond_the_checkpoint_are_dropped(tmp_path: Path, made: list[Even
             reporter.log("train", step, {"epoch": 1})
         for epoch, step in ((1, 20), (2, 30)):
             reporter.log("dev", step, {"epoch": epoch})
-    with report(tmp_path, TrainingState(step=20, epoch=1)):
+    with report(tmp_path, TrainingState(step=20, epoch=1, best=(0.5, 1))):
         pass
     assert steps(tmp_path, "train") == [10, 20]
     assert steps(tmp_path, "dev") == [20]
@@ -100,6 +100,17 @@ def test_an_evaluation_that_the_checkpoint_does_not_know_is_dropped(
     assert steps(tmp_path, "dev") == []
 
 
+def test_the_evaluation_of_the_start_stays_once_a_checkpoint_knows_it(
+    tmp_path: Path, made: list[Events]
+) -> None:
+    for state, kept in ((TrainingState(best=(0.5, 0)), [0]), (TrainingState(), [])):
+        with report(tmp_path, TrainingState()) as reporter:
+            reporter.log("dev", 0, {"epoch": 0})
+        with report(tmp_path, state):
+            pass
+        assert steps(tmp_path, "dev") == kept
+
+
 def test_the_scores_of_a_finished_model_stay_until_the_training_goes_on(
     tmp_path: Path, made: list[Events]
 ) -> None:
@@ -109,7 +120,7 @@ def test_the_scores_of_a_finished_model_stay_until_the_training_goes_on(
     with Reporter(tmp_path, None, quiet=True):
         pass
     assert steps(tmp_path, "final_test") == [20]
-    with report(tmp_path, TrainingState(step=20, epoch=1)):
+    with report(tmp_path, TrainingState(step=20, epoch=1, best=(0.5, 1))):
         pass
     assert steps(tmp_path, "final_test") == []
     assert steps(tmp_path, "dev") == [20]
@@ -136,6 +147,25 @@ def test_left_out_sequences_are_told_once(tmp_path: Path, made: list[Events]) ->
         left = records(folder / "skipped.jsonl")
         assert [(line["epoch"], line["batch"]) for line in left] == places[:kept]
         assert all((line["id"], line["reason"]) == ("é", "broken") for line in left)
+
+
+@pytest.mark.parametrize(
+    ("state", "kept"),
+    [
+        (TrainingState(), 0),
+        (TrainingState(best=(0.5, 0)), 0),
+        (TrainingState(position=1), 1),
+        (TrainingState(epoch=1), 1),
+    ],
+)
+def test_what_was_left_out_beforehand_is_told_anew_by_a_training_that_begins(
+    tmp_path: Path, made: list[Events], state: TrainingState, kept: int
+) -> None:
+    with report(tmp_path) as reporter:
+        reporter.log_skipped(0, 0, "a", "the text is empty")
+    with report(tmp_path, state):
+        pass
+    assert len(records(tmp_path / "skipped.jsonl")) == kept
 
 
 LINE = b'{"kind": "train", "step": 10, "name": "\xc3\xa9"}'

@@ -1,5 +1,6 @@
 """Evaluations, the best so far, and what becomes the finished model."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,28 @@ def test_the_best_epoch_is_noted_and_bundled(tmp_path: Path) -> None:
     )
 
 
+def test_the_starting_weights_are_judged_as_epoch_0(tmp_path: Path) -> None:
+    selection, task, reporter = selecting(tmp_path, [0.5, 0.6])
+    state = TrainingState()
+    set_weights(task, 3.0)
+    selection.judge(state, 0, mean_loss=math.nan)
+    assert state == TrainingState(best=(0.5, 0))
+    assert reporter.lines[0] == "start: dev error 0.5  cer 0.5"
+    assert read_json(tmp_path / "best" / "facts.json")["epochs"] == 0
+    set_weights(task, 4.0)
+    selection.judge(state, 1, mean_loss=math.nan)
+    assert state == TrainingState(best=(0.5, 0), stale=1)
+    assert reporter.lines[3] == "epoch 1: dev error 0.6  cer 0.5  0 s", "the loss is unknown"
+    assert selection.load_best() == 0
+    assert float(task.model.state_dict()["0.bias"][0]) == 3.0
+
+
+def test_the_best_weights_of_nothing(tmp_path: Path) -> None:
+    selection, _, _ = selecting(tmp_path, [])
+    with pytest.raises(ValueError, match="nothing has been evaluated yet"):
+        selection.load_best()
+
+
 def test_without_dev_data_nothing_is_judged(tmp_path: Path) -> None:
     selection, task, reporter = selecting(tmp_path, [0.5])
     task.has_dev = False
@@ -202,8 +225,20 @@ def test_going_on_forgets_later_evaluations(tmp_path: Path) -> None:
     for epoch in (1, 2):
         set_weights(task, epoch)
         selection.judge(state, epoch, mean_loss=1.0)
-    selection.go_on_after(1)
+    selection.go_on_from(TrainingState(epoch=1, best=(0.5, 1)))
     set_weights(task, 7.0)
     selection.judge(state, 2, mean_loss=1.0)
     selection.finish(state)
     assert bundled(tmp_path) == 7.0
+
+
+def test_a_training_that_begins_forgets_another_start(tmp_path: Path) -> None:
+    """That of a run whose checkpoints were deleted, with the same score but other weights."""
+    selection, task, _ = selecting(tmp_path, [0.5])
+    for weights in (1.0, 2.0):
+        selection.go_on_from(TrainingState())
+        set_weights(task, weights)
+        selection.judge(TrainingState(), 0, mean_loss=math.nan)
+    set_weights(task, 7.0)
+    selection.load_best()
+    assert float(task.model.state_dict()["0.bias"][0]) == 2.0

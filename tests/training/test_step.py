@@ -35,14 +35,12 @@ def stepper(
     optimizer: torch.optim.Optimizer | None = None,
     *,
     clip_norm: float = 0.0,
-    deviation: float = 0.0,
     precision: Precision = "float32",
 ) -> Stepper:
     return Stepper(
         model,
         optimizer or torch.optim.SGD(model.parameters(), lr=0.1),
         clip_norm=clip_norm,
-        weight_noise_deviation=deviation,
         precision=precision,
         device=CPU,
     )
@@ -119,7 +117,7 @@ def test_weight_noise_moves_the_clean_weights_by_the_noisy_gradient() -> None:
     torch.manual_seed(11)
     noisy = clean + 0.3 * torch.randn_like(clean)
     gradient = ((inputs @ noisy - targets)[:, None] * inputs).mean(dim=0)
-    stepper(model, deviation=0.3).update([part(model, inputs, targets, seed=11)])
+    stepper(model).update([part(model, inputs, targets, seed=11)], deviation=0.3)
     torch.testing.assert_close(model.weight.detach(), clean - 0.1 * gradient)
 
 
@@ -204,7 +202,7 @@ def test_measuring_leaves_no_trace() -> None:
         seen.append(model(torch.randn(4, 3)).square())
         return seen[-1]
 
-    stepper(model, optimizer, deviation=0.1).measure(Part(losses, list("abcd"), 0))
+    stepper(model, optimizer).measure(Part(losses, list("abcd"), 0), deviation=0.1)
     assert len(seen) == 1
     assert_unchanged(model, before)
     assert not optimizer.state

@@ -34,7 +34,11 @@ class ToyTask:
     # Items whose loss is NaN.
     poisoned: frozenset[int] = frozenset()
     consumed: list[tuple[int, ...]] = field(default_factory=list)
+    # What the evaluations give, one after the other.
     dev_values: list[float] | None = None
+    # What an evaluation gives after each epoch, in whichever process; first for the first weights,
+    # last for the finished model too.
+    dev_of_epoch: list[float] | None = None
     has_dev: bool = True
     loss_name: str = "loss"
 
@@ -46,7 +50,9 @@ class ToyTask:
         generator = torch.Generator().manual_seed(1)
         self.inputs = torch.randn(NUM_ITEMS, 3, generator=generator)
         self.targets = (self.inputs.sum(dim=1) > 0).float()
+        self.first = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.evaluations = 0
+        self.epochs = 0
 
     def describe(self) -> Sequence[str]:
         return [f"{NUM_ITEMS} vectors"]
@@ -55,6 +61,7 @@ class ToyTask:
         return {"training data": self.content}
 
     def plan_epoch(self, epoch: int) -> list[BatchPlan]:
+        self.epochs = epoch + 1
         order = torch.randperm(NUM_ITEMS, generator=torch.Generator().manual_seed(epoch)).tolist()
         return [
             BatchPlan(tuple(order[start : start + BATCH]), float(BATCH))
@@ -91,8 +98,15 @@ class ToyTask:
         value = float(wrong.mean())
         if self.dev_values is not None:
             value = self.dev_values[min(self.evaluations, len(self.dev_values) - 1)]
+        if self.dev_of_epoch is not None:
+            epoch = 0 if self.is_as_at_first() else self.epochs
+            value = self.dev_of_epoch[min(epoch, len(self.dev_of_epoch) - 1)]
         self.evaluations += 1
         return Evaluation({"error": value}, monitor="error", examples=["an example"])
+
+    def is_as_at_first(self) -> bool:
+        now = self.model.state_dict()
+        return all(torch.equal(now[name], value) for name, value in self.first.items())
 
     def write_bundle(self, folder: Path, facts: Mapping[str, object]) -> None:
         save_tensors(folder / "model.safetensors", self.model.state_dict())

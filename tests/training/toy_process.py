@@ -26,6 +26,7 @@ from asr.errors import AsrError, StoppedError
 from asr.training.loop import train
 from asr.training.optimizer import AdamWConfig
 from asr.training.settings import Settings, TrainingConfig
+from asr.training.task import Skipped
 from tests.training.toy import ToyBatch, ToyTask
 
 MEASURED = 4  # batches before the first step
@@ -38,6 +39,8 @@ class Order:
     Attributes:
         folder: the run folder; what goes wrong is written beside it.
         settings: of the training.
+        judge_start: whether the starting weights compete.
+        dev_of_epoch: what the evaluations give (see the toy); None: what they find.
         stuck_at: the number of the batch that hangs.
         stuck_in_save: the number of the checkpoint that hangs before its manifest is written.
         full_at: the number of the batch after which no file may be larger than a kilobyte.
@@ -45,6 +48,8 @@ class Order:
 
     folder: str
     settings: dict[str, Any] = field(default_factory=dict)
+    judge_start: bool = False
+    dev_of_epoch: list[float] | None = None
     stuck_at: int | None = None
     stuck_in_save: int | None = None
     full_at: int | None = None
@@ -103,7 +108,11 @@ def hang_in_save(order: Order) -> None:
 
 def work(order: Order) -> int:
     """Train; the exit code that the command line would give."""
-    task = OrderedTask(unreadable={4: "broken"})
+    task = OrderedTask(
+        unreadable={4: "broken"},
+        excluded=(Skipped("99", "the text is empty"),),
+        dev_of_epoch=order.dev_of_epoch,
+    )
     task.order = order
     if order.stuck_in_save is not None:
         hang_in_save(order)
@@ -114,6 +123,7 @@ def work(order: Order) -> int:
                 training=TrainingConfig(**order.settings),
                 optimizer=AdamWConfig(name="adamw", learning_rate=0.05),
                 seed=7,
+                judge_start=order.judge_start,
             ),
             folder=Path(order.folder),
             device=torch.device("cpu"),
