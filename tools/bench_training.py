@@ -76,7 +76,6 @@ def _stepper(task: SpeechTask, recipe: Recipe) -> Stepper:
         task.model,
         build_optimizer(task.model.parameters(), recipe.optimizer),
         clip_norm=recipe.training.clip_norm,
-        weight_noise_deviation=recipe.training.weight_noise,
         precision=recipe.training.precision,
         device=CPU,
     )

@@ -328,9 +328,11 @@ MEASUREMENTS: dict[str, Callable[[Subject], Iterator[str]]] = {
 
 def subject_of(recognizer: Recognizer, options: argparse.Namespace) -> Subject:
     """A bundle and a manifest."""
-    tokenizer = recognizer.tokenizer
+    tokenizer, model = recognizer.tokenizer, recognizer.model
+    if not isinstance(model, CTCModel):
+        raise SystemExit(f"{recognizer.folder}: is a transducer, which has no CTC posteriors")
     return Subject(
-        recognizer.model,
+        model,
         labels_of(tokenizer.pieces, tokenizer.symbols),
         read_manifest(options.manifest),
         AudioReader(recognizer.sample_rate, cache_bytes=0),

@@ -163,7 +163,8 @@ class TransducerSearch(FusedSearch):
             durations: seconds of each utterance, which no word's time exceeds.
 
         Raises:
-            DataError: values that are not finite, or no words of the lexicon have a probability.
+            DataError: values that are not finite, a frame in which nothing has a probability, or
+                no words of the lexicon have one.
             ValueError: shapes or lengths that do not fit together.
         """
         if nbest < 1:

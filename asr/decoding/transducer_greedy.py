@@ -18,6 +18,7 @@ from asr.decoding.transducer_networks import (
     MAX_SYMBOLS,
     TransducerNetworks,
     checked_outputs,
+    no_numbers,
 )
 
 LOOKED_AT = 8  # frames at a time: most are blanks, after which the prefix is the same
@@ -38,6 +39,12 @@ class TransducerGreedy:
     spelling: Spelling
     max_symbols_per_frame: int = MAX_SYMBOLS
     signature: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        if self.max_symbols_per_frame < 1:
+            raise ValueError(
+                f"max_symbols_per_frame must be at least 1, got {self.max_symbols_per_frame}"
+            )
 
     def decode_nbest(
         self,
@@ -84,7 +91,11 @@ class TransducerGreedy:
     def _paths(
         self, encoded: Tensor, frames: NDArray[np.int64]
     ) -> list[tuple[list[TokenSpan], float]]:
-        """Labels with their frames, and the log-probability, of each utterance."""
+        """Labels with their frames, and the log-probability, of each utterance.
+
+        Raises:
+            DataError: the joint network gives NaN.
+        """
         batch = len(frames)
         spans: list[list[TokenSpan]] = [[] for _ in range(batch)]
         totals = np.zeros(batch)
@@ -110,6 +121,8 @@ class TransducerGreedy:
                     totals[row] += log_probs[passed]
                     said[row] += 1
                     new.append((row, token))
+                if np.isnan(totals[row]):
+                    raise no_numbers(row)
             if new:
                 own, tokens = torch.tensor(new, device=encoded.device).unbind(1)
                 predicted[own], states[own] = self.networks.advance(tokens, states[own])

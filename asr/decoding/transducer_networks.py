@@ -51,3 +51,10 @@ def checked_outputs(encoded: Tensor, lengths: Tensor | None) -> list[int]:
                 "diverged, or its input is damaged"
             )
     return frames
+
+
+def no_numbers(index: int) -> DataError:
+    """That what the joint network says of an utterance of the batch is NaN."""
+    return DataError(
+        f"the joint network gives NaN for utterance {index} of the batch: the model diverged"
+    )

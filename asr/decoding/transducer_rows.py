@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.decoding.prefix_score import Memo, Scorer
 from asr.decoding.transducer_memory import ASKS, FREE, FRESH, Beams
-from asr.decoding.transducer_networks import BLANK, TransducerNetworks
+from asr.decoding.transducer_networks import BLANK, TransducerNetworks, no_numbers
 from asr.lm.protocol import Histories
 
 
@@ -31,8 +31,8 @@ class NetworkRows:
         self, networks: TransducerNetworks, encoded: Tensor, histories: Histories | None
     ) -> None:
         self._networks, self._histories = networks, histories
-        self._encoded = encoded.flatten(0, 1)
-        batch, device = len(encoded), encoded.device
+        batch, self._num_frames, _ = encoded.shape
+        self._encoded, device = encoded.flatten(0, 1), encoded.device
         beginning = torch.full((batch,), BLANK, dtype=torch.int64, device=device)
         self._predicted, self._states = networks.advance(beginning, networks.begin(batch))
         start = histories.start() if histories is not None else 0
@@ -78,7 +78,11 @@ class NetworkRows:
             memo.label_rows[fresh["row"]] = self._histories.log_probs(after)
 
     def answers(self, beams: Beams) -> NDArray[np.float32]:
-        """The log-probabilities (asks, V) of what follows each prefix that is asked about."""
+        """The log-probabilities (asks, V) of what follows each prefix that is asked about.
+
+        Raises:
+            DataError: the joint network gives NaN.
+        """
         count = beams.counts[ASKS]
         rows = torch.from_numpy(beams.ask_rows[:count]).to(self._predicted.device)
         frames = torch.from_numpy(beams.ask_frames[:count]).to(self._predicted.device)
@@ -86,6 +90,9 @@ class NetworkRows:
             self._encoded.index_select(0, frames), self._predicted.index_select(0, rows)
         )
         answers: NDArray[np.float32] = torch.log_softmax(logits.float(), dim=-1).cpu().numpy()
+        lost = np.flatnonzero(np.isnan(answers[:, BLANK]))  # a NaN makes all of its row NaN
+        if len(lost):
+            raise no_numbers(int(beams.ask_frames[lost[0]]) // self._num_frames)
         return answers
 
     def free(self, beams: Beams, used: NDArray[np.bool_]) -> Beams:
