@@ -20,6 +20,8 @@ from asr.config import Config, parse
 from asr.data.tokenizer import Tokenizer, load_tokenizer
 from asr.errors import ConfigError, ModelError, ResourceError, shown
 from asr.lm.neural_bundle import is_neural_bundle
+from asr.models.transducer import TransducerConfig
+from asr.objectives.expected_wer import ExpectedWERConfig
 from asr.recipe import Recipe
 from asr.storage import (
     MANIFEST,
@@ -226,7 +228,7 @@ def model_card(
     lines = [
         "# A speech recogniser made with `asr`",
         "",
-        f"- {_title(recipe.objective.name)}, {recipe.encoder.num_layers} x "
+        f"- {_title(recipe)}, {recipe.encoder.num_layers} x "
         f"{recipe.encoder.hidden_size} {recipe.encoder.cell}, {recipe.frontend.name} front end at "
         f"{recipe.frontend.sample_rate} Hz, {tokenizer.name}; {parameters:,} parameters",
         f"- trained on `{recipe.data.train}`, {facts.get('epochs')} epochs, "
@@ -263,6 +265,16 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-def _title(objective: str) -> str:
+def _title(recipe: Recipe) -> str:
     """The name of an objective for people."""
-    return objective.upper().replace("_", " ")
+    objective = recipe.objective
+    if isinstance(objective, TransducerConfig):
+        return (
+            f"RNN transducer ({objective.joint} joint network; prediction network of "
+            f"{objective.prediction_layers} x {objective.prediction_size} "
+            f"{objective.prediction_cell})"
+        )
+    if isinstance(objective, ExpectedWERConfig):
+        estimators = {"exchange": "sampling", "reinforce": "REINFORCE", "nbest": "n-best lists"}
+        return f"expected {objective.loss.upper()} by {estimators[objective.estimator]}"
+    return "CTC"

@@ -12,12 +12,12 @@ import soundfile
 import torch
 
 import asr
-from asr.bundle import read_bundle
+from asr.bundle import model_card, read_bundle
 from asr.errors import AudioError, ConfigError, ModelError
 from asr.recognizer import Recognizer, default_bundle, described
 from asr.storage import MANIFEST, file_hash, load_tensors, save_tensors
 from tests.lm.made_neural import write_neural
-from tests.made import RATE, spoken
+from tests.made import RATE, recipe_with, spoken
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,33 @@ def test_bad_arrays(
 def test_bad_files(recognizer: Recognizer, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="NOT_A_FILE"):
         recognizer.transcribe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "title"),
+    [
+        ([], "CTC"),
+        (["objective.name=expected_wer"], "expected WER by sampling"),
+        (
+            ["objective.name=expected_wer", "objective.loss=cer", "objective.estimator=nbest"],
+            "expected CER by n-best lists",
+        ),
+        (
+            ["objective.name=expected_wer", "objective.estimator=reinforce"],
+            "expected WER by REINFORCE",
+        ),
+        (
+            ["objective.name=transducer", "objective.prediction_size=9"],
+            "RNN transducer (tanh joint network; prediction network of 1 x 9 lstm)",
+        ),
+    ],
+)
+def test_the_card_says_what_was_minimised(
+    recognizer: Recognizer, trained: Path, overrides: list[str], title: str
+) -> None:
+    recipe = recipe_with(trained, *overrides)
+    card = model_card(recipe, {}, recognizer.model, recognizer.tokenizer)
+    assert card.split("\n")[2].startswith(f"- {title}, {recipe.encoder.num_layers} x ")
 
 
 def test_facts_and_card(recognizer: Recognizer, trained: Path) -> None:
