@@ -27,144 +27,33 @@ of ten, by ten passes over a row of the table: 20,000 x 10 x 12 = 2.4e6 cells.
 """
 
 import argparse
-import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from multiprocessing import get_context
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asr.data.labels import Labels, read_labels
-from asr.data.text import normalize_text
 from asr.models.lstm import RecurrentStack
 from asr.objectives.character_exchange import exchange_characters
-from asr.objectives.exchange import BEGINS, BOUNDARY, differs, exchanges
+from asr.objectives.exchange import differs, exchanges
 from asr.objectives.expected_wer import expected_loss
 from asr.objectives.sampling import sample_alignments
 from asr.objectives.transcripts import ReferenceCharacters, ReferenceWords, spelling_of
 from asr.objectives.word_exchange import exchange_words
+from tools.expected_wer_cases import BATCH, FRAMES, Case, lengths
+from tools.naive_expected_wer import naive, naive_references
 
-BATCH, FRAMES, CHARACTERS = 16, 400, 60
 LAYERS, HIDDEN, INPUTS = 3, 256, 240
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-FREQUENT = "EEEEEETTTTTAAAAOOOOIIIINNNNSSSHHHRRRDDLLCUMWFGYPBVK"  # roughly as in English
-SPACE = 32
-WORD_LENGTHS = (1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8)
 
-Kind = Literal["wer", "cer"]
 Run = Callable[[], object]
 Times = Mapping[str, Sequence[tuple[float, float]]]  # wall and processor seconds, by repetition
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is measured.
-
-    Attributes:
-        loss: which errors.
-        posteriors: "peaky" or "flat".
-        num_labels: 30 or 500.
-        num_samples: S.
-    """
-
-    loss: Kind
-    posteriors: str = "peaky"
-    num_labels: int = 30
-    num_samples: int = 5
-
-    def __str__(self) -> str:
-        return (
-            f"{self.loss}, {self.posteriors:5}, {self.num_labels:3} labels, {self.num_samples:2} "
-            "samples"
-        )
-
-    @cached_property
-    def labels(self) -> Labels:
-        """Of the model."""
-        return read_labels(label_names(self.num_labels))
-
-    @cached_property
-    def references(self) -> list[str]:
-        """Of the batch, the same for all cases."""
-        return [reference_text(random.Random(index)) for index in range(BATCH)]  # noqa: S311
-
-    @cached_property
-    def logits(self) -> Tensor:
-        """(B, T, V)."""
-        generator = torch.Generator().manual_seed(1)
-        noise = torch.randn(BATCH, FRAMES, self.num_labels, generator=generator)
-        if self.posteriors == "flat":
-            return noise
-        names = self.labels.names
-        paths = [
-            alignment_of(text, names, random.Random(index))  # noqa: S311
-            for index, text in enumerate(self.references)
-        ]
-        certain = nn.functional.one_hot(torch.tensor(paths), self.num_labels)
-        return (0.9 * certain + 0.1 * (2 * noise).softmax(dim=-1)).log()
-
-    @cached_property
-    def samples(self) -> NDArray[np.int64]:
-        """(B, S, T) alignments."""
-        scores, generator = self.logits.log_softmax(dim=-1), torch.Generator().manual_seed(2)
-        return sample_alignments(scores, lengths(), self.num_samples, generator).numpy()
-
-
-def label_names(count: int) -> list[str]:
-    """The blank, a space, an apostrophe, a hyphen, letters; or pieces of words."""
-    if count == 30:
-        return ["<blank>", " ", "'", "-", *LETTERS]
-    rng = random.Random(0)  # noqa: S311
-    names = dict.fromkeys(["<blank>", "<unk>", "▁", *LETTERS, *(f"▁{c}" for c in LETTERS)])
-    while len(names) < count:
-        word = "▁" + random_word(rng)
-        begin = rng.randrange(len(word))
-        names[word[begin : begin + rng.randint(2, 5)]] = None
-    return list(names)
-
-
-def random_word(rng: random.Random) -> str:
-    """Letters as frequent as in English."""
-    return "".join(rng.choices(FREQUENT, k=rng.choice(WORD_LENGTHS)))
-
-
-def reference_text(rng: random.Random) -> str:
-    """Words of 60 characters in all, spaces included."""
-    text = random_word(rng)
-    while len(text) < CHARACTERS:
-        text += " " + random_word(rng)
-    return text[: CHARACTERS - 1] + "E"  # no space at the end
-
-
-def alignment_of(text: str, names: tuple[str, ...], rng: random.Random) -> list[int]:
-    """Frames of the tokens of a text, the longest first, one to four each between blanks."""
-    spaces = text.replace(" ", "▁" if "▁" in names else " ")
-    rest = ("▁" if "▁" in names else "") + spaces
-    by_length = sorted(range(1, len(names)), key=lambda index: -len(names[index]))
-    tokens = []
-    while rest:
-        tokens.append(next(index for index in by_length if rest.startswith(names[index])))
-        rest = rest[len(names[tokens[-1]]) :]
-    path = [0] * FRAMES
-    begins = sorted(rng.sample(range(FRAMES), len(tokens)))
-    for token, begin, end in zip(tokens, begins, [*begins[1:], FRAMES], strict=True):
-        longest = min(begin + rng.randint(1, 4), max(end - 1, begin + 1))  # leaves room for a blank
-        path[begin:longest] = [token] * (longest - begin)
-    return path
-
-
-def lengths() -> Tensor:
-    """(B,) frames."""
-    return torch.full((BATCH,), FRAMES)
 
 
 def network(num_labels: int) -> Run:
@@ -209,26 +98,6 @@ def references_of(case: Case) -> list[ReferenceWords] | list[ReferenceCharacters
     return [spelling.reference_characters(text) for text in case.references]
 
 
-class Reference(NamedTuple):
-    """What `naive` compares with: numbers of words and the words, or code points."""
-
-    as_words: bool
-    units: NDArray[np.int64]
-    begin: NDArray[np.int64]
-    text: NDArray[np.int32]
-
-
-def naive_references(case: Case) -> list[Reference]:
-    """The references for `naive`."""
-    if case.loss == "wer":
-        spelling = spelling_of(case.labels)
-        each = [spelling.reference_words(text) for text in case.references]
-        return [Reference(True, words.words, words.begin, words.text) for words in each]
-    nothing, texts = np.zeros(1, np.int64), map(normalize_text, case.references)
-    codes = [np.array([ord(character) for character in text], np.int64) for text in texts]
-    return [Reference(False, units, nothing, nothing.astype(np.int32)) for units in codes]
-
-
 def counted(
     case: Case, count: Any, references: Sequence[Any], utterances: int = BATCH
 ) -> Callable[[], NDArray[np.float32]]:
@@ -253,94 +122,6 @@ def ours(case: Case, utterances: int = BATCH) -> Callable[[], NDArray[np.float32
     """The changes by the toolkit."""
     count = exchange_words if case.loss == "wer" else exchange_characters
     return counted(case, count, references_of(case), utterances)
-
-
-@njit(nogil=True)
-def naive(alignments, blank, labels, reference, changes, errors):  # type: ignore[no-untyped-def]
-    """As `exchange_words` and `exchange_characters`, from a transcript for each label and frame.
-
-    Args:
-        alignments: (S, T) labels.
-        blank: the label that stands for no token.
-        labels: `LabelTexts`.
-        reference: `Reference`.
-        changes: (T, V), added to.
-        errors: (S,), filled.
-    """
-    longest = 2 * len(labels.text) * alignments.shape[1]
-    memory = np.empty(longest, np.int64), np.empty(longest, np.int64), np.empty((2, 999), np.int32)
-    for s in range(len(alignments)):
-        changed = alignments[s].copy()
-        errors[s] = _errors(changed, blank, labels, reference, memory)
-        for t in range(len(changed)):
-            kept = changed[t]
-            for k in range(changes.shape[1]):
-                changed[t] = k
-                changes[t, k] += _errors(changed, blank, labels, reference, memory) - errors[s]
-            changed[t] = kept
-
-
-@njit(nogil=True)
-def _errors(alignment, blank, labels, reference, memory):  # type: ignore[no-untyped-def]
-    text, numbers, rows = memory
-    written = _spell(alignment, blank, labels, text)
-    if reference.as_words:
-        count = _number(text[:written], reference, numbers)
-        return _distance(numbers[:count], reference.units, rows)
-    return _distance(text[:written], reference.units, rows)
-
-
-@njit(nogil=True)
-def _spell(alignment, blank, labels, text):  # type: ignore[no-untyped-def]
-    """The code points of an alignment, with single spaces; how many."""
-    written, before, ended = 0, blank, False
-    for k in alignment:
-        if k not in (blank, before):
-            ended |= labels.kind[k] in (BEGINS, BOUNDARY)
-            for c in range(labels.begin[k], labels.begin[k + 1]):
-                if ended and written:
-                    text[written] = SPACE
-                    written += 1
-                text[written] = labels.text[c]
-                written += 1
-                ended = False
-        before = k
-    return written
-
-
-@njit(nogil=True)
-def _number(text, reference, numbers):  # type: ignore[no-untyped-def]
-    """The numbers of the words of a text, -1 for those that the reference lacks; how many."""
-    count = begin = 0
-    for end in range(len(text) + 1):
-        if begin < end and (end == len(text) or text[end] == SPACE):
-            numbers[count] = -1
-            for d in range(len(reference.begin) - 1):
-                first = reference.begin[d]
-                if reference.begin[d + 1] - first == end - begin:
-                    same = 0
-                    while same < end - begin and reference.text[first + same] == text[begin + same]:
-                        same += 1
-                    if same == end - begin:
-                        numbers[count] = d
-            count += 1
-            begin = end + 1
-    return count
-
-
-@njit(nogil=True)
-def _distance(hypothesis, reference, rows):  # type: ignore[no-untyped-def]
-    """Levenshtein's distance, with two rows."""
-    now, following = rows[0], rows[1]
-    for m in range(len(reference) + 1):
-        now[m] = m
-    for unit in hypothesis:
-        following[0] = now[0] + 1
-        for m in range(len(reference)):
-            pair = now[m] + (reference[m] != unit)
-            following[m + 1] = min(pair, now[m + 1] + 1, following[m] + 1)
-        now, following = following, now
-    return now[len(reference)]
 
 
 def measure_share(repeats: int) -> Iterator[str]:
