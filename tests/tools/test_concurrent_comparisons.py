@@ -1,6 +1,6 @@
 """Several commands at one experiment, corpora by name, and runs that the plan's settings made.
 
-What one command does is in tests/tools/test_compare_objectives.py.
+What one command does is in test_compare_objectives.py.
 """
 
 import fcntl
@@ -55,7 +55,7 @@ def test_a_claim_is_for_one(tmp_path: Path) -> None:
             assert other
     with claim(tmp_path, "ctc/lr-1e-4/seed-1") as again:
         assert again
-    assert (tmp_path / "ctc/lr-1e-4/.seed-1.lock").is_file(), "where run_arms.py has it"
+    assert (tmp_path / "ctc/lr-1e-4/.seed-1.lock").is_file()
 
 
 def test_a_claim_that_cannot_be_written(tmp_path: Path) -> None:
