@@ -38,6 +38,7 @@ from asr.decoding.transducer_memory import (
     ASKED,
     ASKS,
     BEAM,
+    FRAMES,
     FREE,
     NODES,
     Beams,
@@ -52,7 +53,7 @@ from asr.decoding.transducer_networks import (
     checked_outputs,
 )
 from asr.decoding.transducer_rows import NetworkRows
-from asr.errors import DataError
+from asr.errors import DataError, ResourceError
 from asr.lm.ngram import NgramModel
 from asr.lm.protocol import StepwiseModel
 
@@ -165,7 +166,8 @@ class TransducerSearch(FusedSearch):
         Raises:
             DataError: values that are not finite, a frame in which nothing has a probability, or
                 no words of the lexicon have one.
-            ValueError: shapes or lengths that do not fit together.
+            ResourceError: there is not enough memory.
+            ValueError: shapes or lengths that do not fit together, or networks of other labels.
         """
         if nbest < 1:
             raise ValueError(f"nbest must be at least 1, got {nbest}")
@@ -188,9 +190,18 @@ class TransducerSearch(FusedSearch):
         pass  # nothing is kept from one batch to the next
 
     def _search(self, encoded: Tensor, frames: NDArray[np.int64]) -> tuple[Beams, Memo]:
-        """The beams after the last frame of each utterance, and the memo that their ends need."""
+        """The beams after the last frame of each utterance, and the memo that their ends need.
+
+        Raises:
+            DataError: the joint network gives NaN.
+            ResourceError: there is not enough memory.
+            ValueError: networks of other labels.
+        """
         scorer, breadth = self._scorer, self.limits.breadth()
-        beams = allocate_beams(frames, breadth, len(self.labels))
+        try:
+            beams = allocate_beams(frames, breadth, len(self.labels))
+        except (MemoryError, ValueError) as error:  # the latter: more than NumPy can count
+            raise self._out_of_memory(frames) from error
         prior_states = len(scorer.lm.backoff_states) if scorer.weights.prior else 0
         memo = new_memo(prior_states, len(scorer.trie), (0, 0))
         if not len(frames):
@@ -202,6 +213,10 @@ class TransducerSearch(FusedSearch):
         while beams.counts[ASKS]:
             beams, memo = self._make_room(beams, memo, rows, breadth)
             answers = rows.answers(beams)
+            if answers.shape[1] != len(self.labels):  # compiled code would read beyond its arrays
+                raise ValueError(
+                    f"{len(self.labels)} labels for networks of {answers.shape[1]} outputs"
+                )
             take_turn(beams, scorer, memo, breadth, answers, encoded.shape[1])
             rows.fill(beams, scorer, memo)
         return beams, memo
@@ -209,7 +224,11 @@ class TransducerSearch(FusedSearch):
     def _make_room(
         self, beams: Beams, memo: Memo, rows: NetworkRows, breadth: Breadth
     ) -> tuple[Beams, Memo]:
-        """Memory for as many new prefixes as a turn may bring."""
+        """Memory for as many new prefixes as a turn may bring.
+
+        Raises:
+            ResourceError: there is not enough.
+        """
         active = int((beams.sizes[:, ASKED] > 0).sum())
         needed = active * breadth.beam_size
         if beams.sizes[:, NODES].max() + breadth.beam_size > beams.nodes.shape[1]:
@@ -222,12 +241,25 @@ class TransducerSearch(FusedSearch):
         while size - used.sum() < max(needed, size // 2):
             size *= 2
         if size > len(rows):
-            memo = rows.grow(size, memo)
+            try:
+                memo = rows.grow(size, memo)
+            except (MemoryError, RuntimeError) as error:  # of NumPy, of torch
+                raise self._out_of_memory(beams.sizes[:, FRAMES]) from error
             used = np.concatenate([used, np.zeros(size - len(used), np.bool_)])
         return rows.free(beams, used), memo
 
+    def _out_of_memory(self, frames: NDArray[np.int64]) -> ResourceError:
+        return ResourceError(
+            f"out of memory for a beam of {self.beam_size:,} over {len(frames):,} utterances of up "
+            f"to {frames.max(initial=0):,} frames; lower beam_size"
+        )
+
     def _found(self, beams: Beams, memo: Memo, b: int, encoded: Tensor, nbest: int) -> Found:
-        """The best hypotheses of an utterance, with the frames of their labels."""
+        """The best hypotheses of an utterance, with the frames of their labels.
+
+        Raises:
+            DataError: a frame in which nothing has a probability, or no words of the lexicon.
+        """
         wanted = Wanted(BLANK, self._start, int(nbest), self.fusion.by_length)
         beam, nodes = beams.beam[b, : beams.sizes[b, BEAM]], beams.nodes[b]
         if not len(beam):

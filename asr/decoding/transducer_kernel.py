@@ -3,9 +3,10 @@
 In each frame the beam, with the prefixes that lie between any two of it, is asked about first. The
 log-probability of each of these goes over to its extensions among them (the prefix sums of Graves
 2012, in which a frame brings any number of labels at once), and by a blank to the next frame. Other
-extensions wait. As long as some are better than what the next beam has room for, the best of them
-are asked about at once: they too go over to the next frame by a blank, and their own extensions
-wait. Graves pops them one by one; popping many at once looks at more, never at less.
+extensions wait, no more than twice as many as a beam has room for. As long as some are better than
+what the next beam has room for, the best of them are asked about at once: they too go over to the
+next frame by a blank, and their own extensions wait. Graves pops them one by one, and any number
+may wait; popping many at once looks at more.
 
 Each path of the lattice is counted once or not at all, so that no score exceeds the probability of
 its labels. Each utterance goes at its own pace; a turn of all of them is one call.
