@@ -74,7 +74,7 @@ def outcome(search, scorer, wanted, scores):  # type: ignore[no-untyped-def]
         mass += beam[slot].blank + beam[slot].label
     rank(search, beam)
     scale = search.log_scale[0]
-    total, acoustic, lm, tokens, begins = best_texts(
+    _, total, acoustic, lm, tokens, begins = best_texts(
         nodes, beam[:size], scorer, search.memo, wanted, scale
     )
     starts = np.zeros(len(tokens), np.int64)
@@ -93,7 +93,8 @@ def outcome(search, scorer, wanted, scores):  # type: ignore[no-untyped-def]
 def best_texts(nodes, beam, scorer, memo, wanted, log_scale):  # type: ignore[no-untyped-def]
     """The best whole utterances of a beam, whose records have a `node` and a `total` each.
 
-    To each total `log_scale` is added. Gives the fields of `Found` from `total` to `token_begin`.
+    To each total `log_scale` is added. Gives where in the beam they are, and the fields of `Found`
+    from `total` to `token_begin`.
     """
     size = len(beam)
     total, acoustic = _finished(nodes, beam, scorer, memo, log_scale)
@@ -111,7 +112,7 @@ def best_texts(nodes, beam, scorer, memo, wanted, log_scale):  # type: ignore[no
         _read(nodes, beam[order[at]].node, tokens[own])
         lm[at] = lm_log_prob(scorer, wanted.lm_start, tokens[own])
     kept = order[:count]
-    return total[kept], acoustic[kept], lm, tokens, begins
+    return kept, total[kept], acoustic[kept], lm, tokens, begins
 
 
 def longest_whole(search: Search, scorer: Scorer) -> tuple[NDArray[np.int64], float]:

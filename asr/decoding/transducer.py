@@ -16,7 +16,6 @@ order is that of the probability itself, not divided by the length (Graves et al
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -32,19 +31,18 @@ from asr.decoding.hotwords import HotWord
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.prefix_score import NONE, STEPWISE, Memo
 from asr.decoding.stepwise import end_log_prob, label_log_probs
-from asr.decoding.transducer_alignment import transducer_frames, transducer_log_prob
-from asr.decoding.transducer_kernel import begin_all, mark_used, take_turn
+from asr.decoding.transducer_alignment import transducer_log_prob
+from asr.decoding.transducer_kernel import begin_all, take_turn
 from asr.decoding.transducer_memory import (
     ASKED,
     ASKS,
     BEAM,
     FRAMES,
     FREE,
-    NODES,
     Beams,
     Breadth,
     allocate_beams,
-    grown,
+    with_room,
 )
 from asr.decoding.transducer_networks import (
     BLANK,
@@ -52,6 +50,7 @@ from asr.decoding.transducer_networks import (
     TransducerNetworks,
     checked_outputs,
 )
+from asr.decoding.transducer_paths import mark_used, read_traces
 from asr.decoding.transducer_rows import NetworkRows
 from asr.errors import DataError, ResourceError
 from asr.lm.ngram import NgramModel
@@ -171,10 +170,7 @@ class TransducerSearch(FusedSearch):
         """
         if nbest < 1:
             raise ValueError(f"nbest must be at least 1, got {nbest}")
-        frames = checked_outputs(encoded, lengths)
-        if durations is not None and len(durations) != len(frames):
-            raise ValueError(f"{len(durations)} durations for {len(frames)} utterances")
-        ends = [None] * len(frames) if durations is None else durations
+        frames, ends = checked_outputs(encoded, lengths, durations)
         with torch.inference_mode():
             beams, memo = self._search(encoded, np.array(frames, dtype=np.int64))
             return [
@@ -231,8 +227,7 @@ class TransducerSearch(FusedSearch):
         """
         active = int((beams.sizes[:, ASKED] > 0).sum())
         needed = active * breadth.beam_size
-        if beams.sizes[:, NODES].max() + breadth.beam_size > beams.nodes.shape[1]:
-            beams = grown(beams)
+        beams = with_room(beams)
         if beams.counts[FREE] >= needed:
             return beams, memo
         used = np.zeros(len(rows), np.bool_)
@@ -268,22 +263,18 @@ class TransducerSearch(FusedSearch):
                 "is text has a probability: the model diverged, or the labels stand in another "
                 "order"
             )
-        total, acoustic, lm, tokens, begins = best_texts(
+        slots, total, acoustic, lm, tokens, begins = best_texts(
             nodes, beam, self._scorer, memo, wanted, 0.0
         )
         if not len(total):
+            slots = np.zeros(1, np.int64)
             total, acoustic, lm, tokens, begins = self._whole_words(
                 nodes, int(beam[0]["node"]), memo, encoded
             )
         elif self._stepwise is not None:
             lm = label_log_probs(self._stepwise, self._scorer, tokens, begins)
-        frames, confidences = np.zeros(len(tokens), np.int64), np.zeros(len(tokens))
-        for first, last in pairwise(begins.tolist()):
-            if last > first:
-                frames[first:last], confidences[first:last], _ = transducer_frames(
-                    self.networks, encoded, tokens[first:last]
-                )
-        spans = (frames, frames + 1, confidences)
+        frames, said = read_traces(beams.traces[b], beam["trace"][slots], begins)
+        spans = (frames, frames + 1, np.exp(np.minimum(said, 0.0)))
         return Found(False, total, acoustic, lm, tokens, begins, spans)
 
     def _whole_words(

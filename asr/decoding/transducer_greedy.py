@@ -69,10 +69,7 @@ class TransducerGreedy:
             DataError: values that are not finite.
             ValueError: shapes or lengths that do not fit together.
         """
-        frames = checked_outputs(encoded, lengths)
-        if durations is not None and len(durations) != len(frames):
-            raise ValueError(f"{len(durations)} durations for {len(frames)} utterances")
-        ends = [None] * len(frames) if durations is None else durations
+        frames, ends = checked_outputs(encoded, lengths, durations)
         with torch.inference_mode():
             paths = self._paths(encoded, np.array(frames, dtype=np.int64))
         return [

@@ -1,5 +1,6 @@
 """What a decoder needs of anybody's transducer; `models.transducer.TransducerModel` has it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -31,8 +32,10 @@ BLANK = 0  # token 0 is the beginning of a prediction network, so that no other 
 MAX_SYMBOLS = 10  # labels in a frame; of 30 ms, say: nobody speaks that fast
 
 
-def checked_outputs(encoded: Tensor, lengths: Tensor | None) -> list[int]:
-    """The frames of each utterance of `encoded` (B, T, J).
+def checked_outputs(
+    encoded: Tensor, lengths: Tensor | None, durations: Sequence[float] | None
+) -> tuple[list[int], Sequence[float | None]]:
+    """The frames of each utterance of `encoded` (B, T, J), and its seconds where they are known.
 
     Raises:
         DataError: NaN or infinite values.
@@ -50,7 +53,9 @@ def checked_outputs(encoded: Tensor, lengths: Tensor | None) -> list[int]:
                 f"utterance {index} of the batch has outputs that are not finite: the model "
                 "diverged, or its input is damaged"
             )
-    return frames
+    if durations is not None and len(durations) != batch:
+        raise ValueError(f"{len(durations)} durations for {batch} utterances")
+    return frames, [None] * batch if durations is None else durations
 
 
 def no_numbers(index: int) -> DataError:
