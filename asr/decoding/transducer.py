@@ -37,7 +37,6 @@ from asr.decoding.transducer_memory import (
     ASKED,
     ASKS,
     BEAM,
-    FRAMES,
     FREE,
     Beams,
     Breadth,
@@ -207,7 +206,10 @@ class TransducerSearch(FusedSearch):
         memo = rows.first_label_rows(memo)
         begin_all(beams, scorer, breadth, self._start, encoded.shape[1])
         while beams.counts[ASKS]:
-            beams, memo = self._make_room(beams, memo, rows, breadth)
+            try:
+                beams, memo = self._make_room(beams, memo, rows, breadth)
+            except (MemoryError, RuntimeError) as error:  # of NumPy, of torch
+                raise self._out_of_memory(frames) from error
             answers = rows.answers(beams)
             if answers.shape[1] != len(self.labels):  # compiled code would read beyond its arrays
                 raise ValueError(
@@ -220,11 +222,7 @@ class TransducerSearch(FusedSearch):
     def _make_room(
         self, beams: Beams, memo: Memo, rows: NetworkRows, breadth: Breadth
     ) -> tuple[Beams, Memo]:
-        """Memory for as many new prefixes as a turn may bring.
-
-        Raises:
-            ResourceError: there is not enough.
-        """
+        """Memory for as many new prefixes as a turn may bring."""
         active = int((beams.sizes[:, ASKED] > 0).sum())
         needed = active * breadth.beam_size
         beams = with_room(beams)
@@ -236,10 +234,7 @@ class TransducerSearch(FusedSearch):
         while size - used.sum() < max(needed, size // 2):
             size *= 2
         if size > len(rows):
-            try:
-                memo = rows.grow(size, memo)
-            except (MemoryError, RuntimeError) as error:  # of NumPy, of torch
-                raise self._out_of_memory(beams.sizes[:, FRAMES]) from error
+            memo = rows.grow(size, memo)
             used = np.concatenate([used, np.zeros(size - len(used), np.bool_)])
         return rows.free(beams, used), memo
 
