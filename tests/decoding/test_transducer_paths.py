@@ -41,7 +41,7 @@ def test_a_narrow_beam_has_paths_of_its_own(beam_size: int) -> None:
         for hypothesis in hypotheses:
             times = [time for word in hypothesis.words for time in (word.start, word.end - 1)]
             assert times == sorted(times)
-            assert len(hypothesis.words) == len(hypothesis.tokens) > 3
+            assert len(hypothesis.words) == len(hypothesis.tokens) > 0
             assert 0 <= times[0] <= times[-1] <= length - 1
             assert all(0 < word.confidence <= 1 for word in hypothesis.words)
 
