@@ -93,7 +93,8 @@ def test_the_corpus_helper_is_reproducible(tmp_path: Path) -> None:
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-def test_the_guide_to_the_expected_word_error_rate_shows_the_tested_loop() -> None:
-    script = DOCS / "tests" / "objectives" / "expected_wer_example.py"
-    (block,) = python_blocks(DOCS / "docs" / "expected_wer.md")
+@pytest.mark.parametrize("name", ["expected_wer", "transducer"])
+def test_the_guide_to_an_objective_shows_the_tested_loop(name: str) -> None:
+    script = DOCS / "tests" / "objectives" / f"{name}_example.py"
+    (block,) = python_blocks(DOCS / "docs" / f"{name}.md")
     assert block == script.read_text(encoding="utf-8").replace("  # noqa: T201", "")

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from asr.models.weights import Cell
 from tests.decoding.search_reference import NEVER, Tokens
 
 SIZE = 8
-WIDE = TransducerLimits(1200, math.inf, -math.inf, 3)  # for all prefixes of three frames, two labels
+# All that three frames make of two labels, three in each.
+WIDE = TransducerLimits(1200, math.inf, -math.inf, 3)
 
 
 class MadeNetworks(nn.Module):
@@ -161,6 +163,18 @@ class Nodes:
         return float(np.logaddexp.reduce([value for _, value in self.paths(tokens)]))
 
 
+class Kept(NamedTuple):
+    """ln Pr of a prefix; that of its best path, and the frames in which it says the labels."""
+
+    total: float
+    best: float
+    frames: tuple[int, ...]
+
+    def plus(self, value: float) -> "Kept":
+        """The same after a blank."""
+        return Kept(self.total + value, self.best + value, self.frames)
+
+
 @dataclass(frozen=True)
 class PlainSearch:
     """The beam search over dictionaries.
@@ -181,71 +195,77 @@ class PlainSearch:
 
     def totals(self) -> dict[Tokens, float]:
         """The prefixes of the last beam and their log-probabilities."""
-        beam: dict[Tokens, float] = {(): 0.0}
+        return {prefix: kept.total for prefix, kept in self.kept().items()}
+
+    def kept(self) -> dict[Tokens, Kept]:
+        """The prefixes of the last beam."""
+        beam = {(): Kept(0.0, 0.0, ())}
         for t in range(len(self.nodes)):
             beam = self._after(t, beam)
         return beam
 
-    def _after(self, t: int, beam: Mapping[Tokens, float]) -> dict[Tokens, float]:
-        asked = {prefix: (total, 0) for prefix, total in self._summed(t, beam).items()}
+    def _after(self, t: int, beam: Mapping[Tokens, Kept]) -> dict[Tokens, Kept]:
+        asked = {prefix: (kept, 0) for prefix, kept in self._summed(t, beam).items()}
         seen = set(asked)
-        following: list[tuple[float, Tokens, float]] = []
-        waiting: list[tuple[float, Tokens, float, int]] = []
+        following: list[tuple[float, Tokens, Kept]] = []
+        waiting: list[tuple[float, Tokens, Kept, int]] = []
         size = self.limits.beam_size
         while asked:
-            for prefix, (total, _) in asked.items():
-                after = total + self.nodes(prefix)[t, 0]
-                if after > NEVER:
-                    following.append((after + self.partial(prefix), prefix, after))
+            for prefix, (kept, _) in asked.items():
+                after = kept.plus(self.nodes(prefix)[t, 0])
+                if after.total > NEVER:
+                    following.append((after.total + self.partial(prefix), prefix, after))
             following = sorted(following, reverse=True)[:size]
             floor = NEVER
             if following:
                 floor = following[0][0] - self.limits.beam_threshold
             if len(following) == size:
                 floor = max(floor, following[-1][0])
-            for prefix, (total, level) in asked.items():
+            for prefix, (kept, level) in asked.items():
                 if level < self.limits.max_symbols_per_frame:
-                    new = self._extended(t, prefix, total)
+                    new = self._extended(t, prefix, kept)
                     waiting += [(*one, level + 1) for one in new if one[1] not in seen]
             waiting = sorted((one for one in waiting if one[0] > floor), reverse=True)[: 2 * size]
-            asked = {prefix: (total, level) for _, prefix, total, level in waiting[:size]}
+            asked = {prefix: (kept, level) for _, prefix, kept, level in waiting[:size]}
             waiting = waiting[size:]
             seen |= set(asked)
         least = following[0][0] - self.limits.beam_threshold if following else 0.0
-        return {prefix: total for score, prefix, total in following if score >= least}
+        return {prefix: kept for score, prefix, kept in following if score >= least}
 
-    def _summed(self, t: int, beam: Mapping[Tokens, float]) -> dict[Tokens, float]:
+    def _summed(self, t: int, beam: Mapping[Tokens, Kept]) -> dict[Tokens, Kept]:
         """The beam, and what lies between any two of it, with what comes over from shorter ones."""
         if not self.prefix_sums:
             return dict(beam)
         found = dict(beam)
         for prefix in beam:
-            between = []
+            between: list[Tokens] = []
             for length in range(len(prefix) - 1, -1, -1):
                 if prefix[:length] in found:
                     if len(found) + len(between) <= 2 * self.limits.beam_size:
-                        found |= dict.fromkeys(between, NEVER)
+                        found |= dict.fromkeys(between, Kept(NEVER, NEVER, ()))
                     break
                 between.append(prefix[:length])
                 if len(between) == self.limits.max_symbols_per_frame:
                     break
         for prefix in sorted(found, key=len):
             if prefix and prefix[:-1] in found:
-                over = found[prefix[:-1]] + self.nodes(prefix[:-1])[t, prefix[-1]]
-                found[prefix] = float(np.logaddexp(found[prefix], over))
+                own, over = found[prefix], found[prefix[:-1]]
+                over = over.plus(self.nodes(prefix[:-1])[t, prefix[-1]])
+                total = float(np.logaddexp(own.total, over.total))
+                if over.best > own.best:
+                    own = over._replace(frames=(*over.frames, t))
+                found[prefix] = own._replace(total=total)
         return found
 
-    def _extended(
-        self, t: int, prefix: Tokens, total: float
-    ) -> Iterator[tuple[float, Tokens, float]]:
+    def _extended(self, t: int, prefix: Tokens, kept: Kept) -> Iterator[tuple[float, Tokens, Kept]]:
         values = self.nodes(prefix)[t]
         emitted = [token for token, piece in enumerate(self.labels.pieces) if piece is not None]
         least = min(self.limits.token_threshold, values[emitted].max())
         for token in emitted:
             longer = (*prefix, token)
             if values[token] >= least and self.partial(longer) > NEVER:
-                more = total + values[token]
-                yield more + self.partial(longer), longer, more
+                more = kept.plus(values[token])._replace(frames=(*kept.frames, t))
+                yield more.total + self.partial(longer), longer, more
 
 
 def plain_greedy(nodes: Nodes, max_symbols: int) -> tuple[list[tuple[int, int, float]], float]:

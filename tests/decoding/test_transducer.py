@@ -23,10 +23,11 @@ from tests.decoding.made_transducer import (
 )
 
 NAMES = ["_", "A", "B"]
+WORDS = ["_", "▁A", "▁B"]  # each label has a time of its own
 ALL = 10_000
 
 
-@pytest.mark.parametrize(("cell", "seed"), [("lstm", 0), ("gru", 1)])
+@pytest.mark.parametrize(("cell", "seed"), [("lstm", 0), ("peephole", 1)])
 def test_a_full_width_search_equals_enumeration(cell: str, seed: int) -> None:
     networks = made_networks(seed=seed, cell=cell, blank=3.0)
     encoded = made_encoded([3], seed=seed)
@@ -65,18 +66,25 @@ NARROW = [
 
 
 @pytest.mark.parametrize("limits", NARROW)
-@pytest.mark.parametrize("names", [NAMES, ["_", "A", "<x>", "B"]], ids=["letters", "no text"])
+@pytest.mark.parametrize("names", [WORDS, ["_", "▁A", "<x>", "▁B"]], ids=["words", "no text"])
 def test_a_narrow_search_equals_the_plain_one(names: list[str], limits: TransducerLimits) -> None:
-    lengths = [7, 3, 5]
-    for seed in range(8):
+    lengths = [6, 2, 4]
+    for seed in range(6):
         networks = made_networks(len(names), seed=seed, blank=seed % 3)
         encoded = made_encoded(lengths, seed=seed)
         search = TransducerSearch(networks, names, limits=limits)
         lists = search.decode_nbest(encoded, torch.tensor(lengths), nbest=ALL)
         for index, found in enumerate(lists):
             nodes = Nodes(networks, encoded[index, : lengths[index]])
-            expected = PlainSearch(nodes, read_labels(names), limits).totals()
-            assert {h.tokens: h.log_prob for h in found} == pytest.approx(expected, abs=1e-4)
+            expected = PlainSearch(nodes, read_labels(names), limits).kept()
+            totals = {tokens: kept.total for tokens, kept in expected.items()}
+            assert {h.tokens: h.log_prob for h in found} == pytest.approx(totals, abs=1e-4)
+            for one in found:
+                frames = expected[one.tokens].frames
+                assert [word.start for word in one.words] == list(frames)
+                said = [nodes(one.tokens[:u])[t, one.tokens[u]] for u, t in enumerate(frames)]
+                confidences = np.exp(said).tolist()
+                assert [w.confidence for w in one.words] == pytest.approx(confidences, abs=1e-5)
 
 
 @pytest.mark.parametrize("symbols", [1, 2, 5])
@@ -90,19 +98,21 @@ def test_no_score_is_above_the_probability(beam_size: int, symbols: int) -> None
         limits = TransducerLimits(beam_size, max_symbols_per_frame=symbols)
         search = TransducerSearch(networks, ["_", "A", "B", "C"], limits=limits)
         found = search.decode_nbest(encoded, torch.tensor(lengths), nbest=3)
-        for index, hypothesis in [(i, h) for i, each in enumerate(found) if lengths[i] for h in each]:
-            tokens = np.array(hypothesis.tokens, dtype=np.int64)
-            exact = transducer_log_prob(networks, encoded[index, : lengths[index]], tokens)
-            assert hypothesis.acoustic_log_prob <= exact + 1e-4
-            below += hypothesis.acoustic_log_prob < exact - 1e-2
+        for index in (0, 2, 3):
+            for hypothesis in found[index]:
+                tokens = np.array(hypothesis.tokens, dtype=np.int64)
+                exact = transducer_log_prob(networks, encoded[index, : lengths[index]], tokens)
+                assert hypothesis.acoustic_log_prob <= exact + 1e-4
+                below += hypothesis.acoustic_log_prob < exact - 1e-2
         assert [(h.tokens, h.log_prob) for h in found[1]] == [((), 0.0)]
     assert below > 0, "paths outside the beam are missing"
 
 
-def by_hand(*frames: dict[str, tuple[float, float]]) -> TableNetworks:
-    """Networks of a blank and an A, whose probabilities follow "", "A" and "AA"."""
-    rows = [[frame.get(text, (1.0, 0.0)) for text in ("", "A", "AA")] for frame in frames]
-    return TableNetworks(torch.tensor(rows).log(), depth=2)
+def by_hand(*frames: dict[str, tuple[float, float]], depth: int = 2) -> TableNetworks:
+    """Networks of a blank and an A, whose probabilities follow "", "A", "AA" …"""
+    texts = ["A" * length for length in range(depth + 1)]
+    rows = [[frame.get(text, (1.0, 0.0)) for text in texts] for frame in frames]
+    return TableNetworks(torch.tensor(rows).log(), depth)
 
 
 def probabilities(networks: TableNetworks, limits: TransducerLimits) -> dict[str, float]:
@@ -118,12 +128,21 @@ def test_a_label_of_this_frame_counts_for_a_prefix_that_has_it_already() -> None
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_labels_of_this_frame_go_through_a_prefix_that_is_not_in_the_beam() -> None:
-    """After the first frame there are "" and "AA", but no "A", after which no blank may come."""
-    networks = by_hand({"": (0.6, 0.4), "A": (0.0, 1.0)}, {"": (0.5, 0.5), "A": (0.1, 0.9)})
-    found = probabilities(networks, TransducerLimits(2, max_symbols_per_frame=2))
-    expected = {"": 0.6 * 0.5, "AA": 0.4 + 0.6 * 0.5 * 0.9}
-    assert found == pytest.approx(expected, abs=1e-6)
+@pytest.mark.parametrize(("depth", "joined"), [(2, True), (3, True), (4, False)])
+def test_labels_of_this_frame_go_through_prefixes_that_are_not_in_the_beam(
+    depth: int, joined: bool
+) -> None:
+    """After the first frame there are "" and "AA" alone, or "AAA", between which is room for two.
+
+    No blank may come after what lies between them.
+    """
+    between = ["A" * length for length in range(1, depth)]
+    first = {"": (0.6, 0.4), **dict.fromkeys(between, (0.0, 1.0))}
+    second = {"": (0.5, 0.5), **dict.fromkeys(between, (0.1, 0.9))}
+    networks = by_hand(first, second, depth=depth)
+    found = probabilities(networks, TransducerLimits(2, max_symbols_per_frame=depth))
+    over = 0.6 * 0.5 * 0.9 ** (depth - 1) if joined else 0.0
+    assert found == pytest.approx({"": 0.6 * 0.5, "A" * depth: 0.4 + over}, abs=1e-6)
 
 
 def test_the_prefix_sums_are_what_makes_scores_exact() -> None:
@@ -161,7 +180,7 @@ def test_an_empty_batch_and_utterances_without_frames() -> None:
     search = TransducerSearch(made_networks(), NAMES)
     assert search.decode_nbest(torch.zeros(0, 5, 8)) == []
     silent = search.decode_nbest(torch.zeros(2, 0, 8))
-    assert [[(h.text, h.words, h.log_prob) for h in each] for each in silent] == [[("", (), 0.0)]] * 2
+    assert [[(h.text, h.log_prob) for h in found] for found in silent] == [[("", 0.0)]] * 2
 
 
 def test_lists_are_ordered_and_their_texts_differ() -> None:

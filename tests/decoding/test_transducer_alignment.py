@@ -57,7 +57,7 @@ def test_labels_are_said_where_the_best_of_all_paths_says_them(seed: int) -> Non
         frames, confidences, found = transducer_frames(networks, encoded, tokens)
         assert tuple(frames.tolist()) == expected
         assert found == pytest.approx(log_prob, abs=1e-5)
-        exact = [nodes(said[:u])[t, token] for u, (t, token) in enumerate(zip(frames, said))]
+        exact = [nodes(said[:u])[frames[u], token] for u, token in enumerate(said)]
         assert confidences.tolist() == pytest.approx(np.exp(exact).tolist(), abs=1e-5)
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from asr.data.labels import read_labels
+from asr.decoding import transducer
 from asr.decoding.fusion import Fusion
 from asr.decoding.transducer import TransducerLimits, TransducerSearch
 from asr.decoding.transducer_greedy import TransducerGreedy
 from asr.decoding.transducer_networks import TransducerNetworks
-from asr.errors import DataError
+from asr.errors import DataError, ResourceError
 from tests.decoding.made_transducer import TableNetworks, made_networks, rows_of
 from tests.lm.made_neural import made_neural
 
@@ -57,22 +58,47 @@ def test_labels_and_models_that_do_not_fit() -> None:
         TransducerSearch(made_networks(), LABELS).with_fusion(Fusion(unit="token"))
 
 
+PAIR = torch.zeros(2, 3, 8)
+
+
 @pytest.mark.parametrize(
-    ("encoded", "given", "message"),
+    ("encoded", "lengths", "durations", "message"),
     [
-        (torch.zeros(3, 8), {}, r"encoded must be \(B, T, J\), got \(3, 8\)"),
-        (torch.zeros(2, 3, 8), {"lengths": [3]}, r"lengths must be 2 of 0 to 3, got \[3\]"),
-        (torch.zeros(2, 3, 8), {"lengths": [4, 0]}, r"lengths must be 2 of 0 to 3, got \[4, 0\]"),
-        (torch.zeros(2, 3, 8), {"lengths": [3, -1]}, r"lengths must be 2 of 0 to 3, got \[3, -1\]"),
-        (torch.zeros(2, 3, 8), {"durations": [1.0]}, "1 durations for 2 utterances"),
+        (PAIR[0], None, None, r"encoded must be \(B, T, J\), got \(3, 8\)"),
+        (PAIR, [3], None, r"lengths must be 2 of 0 to 3, got \[3\]"),
+        (PAIR, [4, 0], None, r"lengths must be 2 of 0 to 3, got \[4, 0\]"),
+        (PAIR, [3, -1], None, r"lengths must be 2 of 0 to 3, got \[3, -1\]"),
+        (PAIR, None, [1.0], "1 durations for 2 utterances"),
     ],
 )
 def test_shapes_that_do_not_fit(
-    kind: Kind, encoded: Tensor, given: dict[str, Any], message: str
+    kind: Kind,
+    encoded: Tensor,
+    lengths: list[int] | None,
+    durations: list[float] | None,
+    message: str,
 ) -> None:
-    lengths = torch.tensor(given.pop("lengths")) if "lengths" in given else None
+    sizes = None if lengths is None else torch.tensor(lengths)
     with pytest.raises(ValueError, match=message):
-        kind(made_networks()).decode_nbest(encoded, lengths, **given)
+        kind(made_networks()).decode_nbest(encoded, sizes, durations=durations)
+
+
+@pytest.mark.parametrize(("names", "outputs"), [("_AB", 4), ("_ABCDEFGH", 3)])
+def test_labels_of_other_networks(names: str, outputs: int) -> None:
+    search = TransducerSearch(made_networks(outputs), list(names))
+    with pytest.raises(ValueError, match=f"{len(names)} labels for networks of {outputs} outputs"):
+        search.decode_nbest(torch.zeros(1, 3, 8))
+
+
+@pytest.mark.parametrize(("beam_size", "rows"), [(10**17, 8), (1000, 10**14)])
+def test_more_than_there_is_memory_for(
+    beam_size: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transducer, "ROWS", rows)
+    search = TransducerSearch(made_networks(), LABELS, limits=TransducerLimits(beam_size))
+    message = f"out of memory for a beam of {beam_size:,} over 2 utterances of up to 3 frames"
+    with pytest.raises(ResourceError, match=message):
+        search.decode_nbest(torch.zeros(2, 3, 8))
 
 
 def test_no_hypotheses_at_all() -> None:

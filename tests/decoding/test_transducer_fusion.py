@@ -35,6 +35,7 @@ from tests.decoding.search_modes import (
     Shares,
     loaded,
     modes,
+    written,
 )
 from tests.decoding.search_reference import NEVER, Scoring, Tokens, by_text, words_of
 from tests.lm.made_neural import CELLS, made_neural
@@ -83,7 +84,7 @@ LIMITS = [
 def test_a_narrow_search_equals_the_plain_one(names: list[str], tmp_path: Path) -> None:
     labels = read_labels(names)
     networks = [made_networks(len(names), seed=seed, blank=seed) for seed in range(2)]
-    encoded = made_encoded([5, 5])
+    encoded = made_encoded([4, 4])
     every = [[Nodes(each, frames) for frames in encoded] for each in networks]
     cases = 0
     for which, limits in itertools.product(range(2), LIMITS):
@@ -100,18 +101,50 @@ def test_a_narrow_search_equals_the_plain_one(names: list[str], tmp_path: Path) 
                 continue
             for found, one in zip(mode.search.decode_nbest(encoded, nbest=99), scores, strict=True):
                 expected = by_text(one, labels)
-                assert {h.text: h.log_prob for h in found} == pytest.approx(
-                    expected, abs=1e-4
-                ), mode.name
+                assert {h.text: h.log_prob for h in found} == pytest.approx(expected, abs=1e-4), (
+                    mode.name
+                )
                 cases += 1
     assert cases > 150
+
+
+@pytest.mark.parametrize("bonus", [4.0, -4.0])
+def test_a_bonus_for_each_label_may_be_more_than_labels_cost(bonus: float, tmp_path: Path) -> None:
+    """Then a longer prefix counts more than the one before it; the end changes the order."""
+    labels, random = read_labels(["_", "▁A", "▁B", "C"]), np.random.default_rng(5)
+    made = made_model(random, labels.names[1:], 2)
+    fusion, lm = Fusion(1.0, bonus, unit="token"), loaded(made, tmp_path)
+
+    def begun(tokens: Tokens) -> float:
+        names = written(labels, tokens)
+        said = [made.log_prob(name, ["<s>", *names[:at]]) for at, name in enumerate(names)]
+        return sum(said) + bonus * len(names)
+
+    reordered = 0
+    for seed in range(4):
+        networks, encoded = made_networks(4, seed=seed), made_encoded([4, 4], seed=seed)
+        for limits in (*LIMITS, TransducerLimits(12, 1.0, max_symbols_per_frame=4)):
+            search = TransducerSearch(networks, labels, lm=lm, fusion=fusion, limits=limits)
+            for frames, found in zip(encoded, search.decode_nbest(encoded, nbest=99), strict=True):
+                kept = PlainSearch(Nodes(networks, frames), labels, limits, begun).kept()
+                assert {h.tokens for h in found} == set(kept)
+                for one in found:
+                    total, _, said_in = kept[one.tokens]
+                    end = made.log_prob("</s>", ["<s>", *written(labels, one.tokens)])
+                    assert one.log_prob == pytest.approx(total + begun(one.tokens) + end, abs=1e-4)
+                    starts = [said_in[span.start] for span in labels.word_spans(one.tokens)]
+                    assert [word.start for word in one.words] == starts
+                before = [kept[h.tokens].total + begun(h.tokens) for h in found]
+                reordered += before != sorted(before, reverse=True)
+    assert reordered > 0
 
 
 class NeuralScores:
     """What a made network adds to labels, from whole sentences at once."""
 
     def __init__(self, cell: str = "lstm", lexicon: list[str] | None = None) -> None:
-        self.model, self._plain = made_neural(cell=cell), Plain(read_labels(CHARACTERS), None, lexicon)
+        self.model = made_neural(cell=cell)
+        self._plain = Plain(read_labels(CHARACTERS), lexicon=lexicon)
 
     def lm(self, tokens: Tokens) -> float:
         names = ["<space>" if token == 1 else CHARACTERS[token] for token in tokens]
@@ -178,9 +211,9 @@ def test_hot_words_and_other_weights(tmp_path: Path) -> None:
     fusion = Fusion(lm_weight=1.1, word_bonus=-0.5)
     search = TransducerSearch(networks, CHARACTERS, lm=lm)
     again = search.with_fusion(fusion).decode_nbest(encoded)
-    assert again == TransducerSearch(
-        networks, CHARACTERS, lm=lm, fusion=fusion
-    ).decode_nbest(encoded)
+    assert again == TransducerSearch(networks, CHARACTERS, lm=lm, fusion=fusion).decode_nbest(
+        encoded
+    )
     assert again != search.decode_nbest(encoded)
     hot = TransducerSearch(networks, CHARACTERS, lm=lm, hotwords=[HotWord("BB", 8.0)])
     assert "BB" in hot.decode_nbest(encoded)[0][0].text.split()
@@ -215,12 +248,12 @@ def test_the_best_score_per_label_may_be_chosen(tmp_path: Path) -> None:
 
 
 def spelling(text: str) -> TableNetworks:
-    """Networks that put a label of `text` into each frame, but for one in ten frames."""
+    """Networks that are almost sure of a label in each frame, those of `text`."""
     prefixes = prefixes_of(len(CHARACTERS), len(text))
     table = torch.full((len(text), len(prefixes), len(CHARACTERS)), 0.01)
     table[..., 0] = 0.97
     for frame, label in enumerate(text):
-        said = tuple(CHARACTERS.index(one) for one in text[: frame])
+        said = tuple(CHARACTERS.index(one) for one in text[:frame])
         table[frame, prefixes.index(said)] = 0.01
         table[frame, prefixes.index(said), CHARACTERS.index(label)] = 0.97
     table[:, [len(prefix) == len(text) for prefix in prefixes], 1:] = 0.0
@@ -229,11 +262,12 @@ def spelling(text: str) -> TableNetworks:
 
 def test_a_beam_that_ends_inside_a_word_gives_the_finished_ones(tmp_path: Path) -> None:
     """The best path says A B, but the dictionary has no B, and one prefix is all there is."""
-    networks, encoded, lexicon = spelling("A B"), rows_of([3]), ["A", "BB"]
+    networks, lexicon = spelling("A B"), ["A", "BB"]
+    encoded = torch.tensor([[0, 1, 2, 2], [0, 1, 2, 2]])[..., None].float()
     made = made_model(np.random.default_rng(10), ["A", "BB"], 2)
     scores = NeuralScores("lstm", lexicon)
     limits = TransducerLimits(1)
-    nodes = Nodes(networks, encoded[0])
+    nodes, lengths = Nodes(networks, encoded[0, :3]), torch.tensor([3, 4])
     plain = Plain(read_labels(CHARACTERS), made, lexicon, bonus=BONUS)
     of_words = Fusion(WEIGHT, BONUS, PENALTY)
     for lm, fusion, added in (
@@ -245,7 +279,7 @@ def test_a_beam_that_ends_inside_a_word_gives_the_finished_ones(tmp_path: Path) 
             networks, CHARACTERS, lm=lm, fusion=fusion, lexicon=lexicon, limits=limits
         )
         for nbest in (1, 5):
-            (best,) = search.decode_nbest(encoded, nbest=nbest)[0]
+            (best,) = search.decode_nbest(encoded, lengths, nbest=nbest)[0]
             assert (best.text, best.tokens) == ("A", (2, 1))
             exact = nodes.log_prob(best.tokens)
             assert best.acoustic_log_prob == pytest.approx(exact, abs=1e-5)
