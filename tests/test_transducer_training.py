@@ -1,22 +1,17 @@
 """A transducer from recipe to transcript, and a training of one that is stopped."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 import asr
-from asr.data.batching import Batch
 from asr.decoder import Decoding
 from asr.decoding.transducer import TransducerSearch
 from asr.decoding.transducer_greedy import TransducerGreedy
-from asr.errors import StoppedError
 from asr.experiment import train_recipe
-from asr.speech import SpeechTask
-from asr.storage import load_tensors
 from tests.made import TEST_TEXTS, quiet, spoken
+from tests.stopped import whole_and_stopped
 
 SMALL = ["objective.name=transducer", "objective.joint_size=32", "objective.prediction_size=16"]
 
@@ -63,22 +58,7 @@ def test_a_stopped_training_ends_in_the_same_weights(
         "training.accumulate=3",
         "training.epochs=2",
     ]
-    recipe, loss, calls = trained / "beeps", SpeechTask.loss, [0]
-    whole = train_recipe(recipe, overrides=overrides, out=tmp_path / "whole", say=quiet)
-
-    def stopping(self: SpeechTask, batch: Batch, device: torch.device) -> torch.Tensor:
-        calls[0] += 1
-        if calls[0] in (20, 60):
-            os.kill(os.getpid(), signal.SIGTERM)
-        return loss(self, batch, device)
-
-    monkeypatch.setattr(SpeechTask, "loss", stopping)
-    for _ in range(2):
-        with pytest.raises(StoppedError):
-            train_recipe(recipe, overrides=overrides, out=tmp_path / "stopped", say=quiet)
-    stopped = train_recipe(recipe, overrides=overrides, out=tmp_path / "stopped", say=quiet)
-    expected = load_tensors(whole.bundle / "model.safetensors")
-    found = load_tensors(stopped.bundle / "model.safetensors")
+    expected, found = whole_and_stopped(trained / "beeps", overrides, tmp_path, monkeypatch)
     assert found.keys() == expected.keys()
     assert "ctc_output.weight" in found
     for name, weights in found.items():

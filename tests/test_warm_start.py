@@ -1,10 +1,8 @@
 """A training that begins with the weights of another: what fits, what does not, what it says."""
 
 import json
-import os
 import re
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
@@ -14,18 +12,17 @@ import asr
 from asr.building import build_speech_task
 from asr.bundle import read_bundle
 from asr.bundle_fit import other_symbols
-from asr.data.batching import Batch
 from asr.data.sentencepiece_tokenizer import SentencePieceConfig
 from asr.data.tokenizer import train_tokenizer
-from asr.errors import ConfigError, ModelError, StoppedError
+from asr.errors import ConfigError, ModelError
 from asr.experiment import train_recipe
 from asr.frontend.frontend import Frontend
 from asr.recipe import Recipe, load_recipe
-from asr.speech import SpeechTask
 from asr.storage import MANIFEST, file_hash, load_tensors, write_json
 from asr.warm_start import COLD
 from tests.lm.made_neural import characters, write_neural
 from tests.made import quiet, recipe_with, spoken
+from tests.stopped import whole_and_stopped
 
 ROOT = Path(__file__).parent.parent
 
@@ -129,25 +126,10 @@ def test_a_stopped_training_ends_in_the_same_weights(
         "training.accumulate=3",
         "training.epochs=2",
     ]
-    recipe, loss, calls = trained / "beeps", SpeechTask.loss, [0]
-    whole = train_recipe(recipe, overrides=overrides, out=tmp_path / "whole", say=quiet)
-
-    def stopping(self: SpeechTask, batch: Batch, device: torch.device) -> torch.Tensor:
-        calls[0] += 1
-        if calls[0] in (20, 60):
-            os.kill(os.getpid(), signal.SIGTERM)
-        return loss(self, batch, device)
-
-    monkeypatch.setattr(SpeechTask, "loss", stopping)
-    for _ in range(2):
-        with pytest.raises(StoppedError):
-            train_recipe(recipe, overrides=overrides, out=tmp_path / "stopped", say=quiet)
-    stopped = train_recipe(recipe, overrides=overrides, out=tmp_path / "stopped", say=quiet)
-    expected, began = (
-        load_tensors(folder / "model.safetensors") for folder in (whole.bundle, start)
-    )
+    expected, found = whole_and_stopped(trained / "beeps", overrides, tmp_path, monkeypatch)
+    began = load_tensors(start / "model.safetensors")
     assert not torch.equal(expected["output.weight"], began["output.weight"])
-    for name, weights in load_tensors(stopped.bundle / "model.safetensors").items():
+    for name, weights in found.items():
         assert torch.equal(weights, expected[name]), name
 
 

@@ -29,6 +29,7 @@ from asr.models.ctc import CTCModel
 from asr.models.speech import SpeechModel
 
 NUM_WORKERS = 2
+NAMED = 3  # utterances of a batch that an error names
 FRAMES_TOGETHER = 10_000  # of a transducer's search, padding included
 
 
@@ -229,12 +230,17 @@ def _decode_together(
     found: dict[str, list[Hypothesis]] = {}
     for group in group_by_length([max(1.0, n) for n in frames], batch_seconds=FRAMES_TOGETHER):
         parts = [torch.from_numpy(outputs[names[index]]) for index in group]
-        lists = decoder.decode_nbest(
-            pad_sequence(parts, batch_first=True).to(decoder.device),
-            torch.tensor([frames[index] for index in group]),
-            nbest=nbest,
-            frame_seconds=frame_seconds,
-        )
+        try:
+            lists = decoder.decode_nbest(
+                pad_sequence(parts, batch_first=True).to(decoder.device),
+                torch.tensor([frames[index] for index in group]),
+                nbest=nbest,
+                frame_seconds=frame_seconds,
+            )
+        except (ValueError, DataError) as error:
+            among = ", ".join(f"'{shown(names[index])}'" for index in group[:NAMED])
+            more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
+            raise DataError(f"utterances {among}{more}: {error}") from error
         found.update((names[index], each) for index, each in zip(group, lists, strict=True))
     yield from ((name, found[name]) for name in names)
 

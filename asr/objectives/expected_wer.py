@@ -31,7 +31,7 @@ from torch import Tensor
 from asr.config import Config
 from asr.data.labels import Labels, read_labels
 from asr.objectives.character_exchange import exchange_characters
-from asr.objectives.sampling import frames_inside, sample_alignments, with_gradient
+from asr.objectives.sampling import draw, with_gradient
 from asr.objectives.text_loss import (
     Loss,
     check_arguments,
@@ -39,7 +39,6 @@ from asr.objectives.text_loss import (
     losses_of_samples,
     mean_losses,
     text_loss,
-    without_nan,
 )
 from asr.objectives.transcript_exchange import exchange_transcripts
 from asr.objectives.transcripts import check_words, spelling_of
@@ -128,12 +127,9 @@ def expected_loss(  # noqa: PLR0913 - usable alone, without a config
         raise ValueError(f"probability_floor must be 0 to 1, got {probability_floor}")
     if loss == "wer":
         check_words(spelling_of(known), references)
-    frames = lengths.to(log_probs.device)
-    inside = frames_inside(frames, log_probs.shape[1])
     learns = log_probs.requires_grad and torch.is_grad_enabled()
+    scores, broken, alignments = draw(log_probs, lengths, num_samples, generator)
     with torch.no_grad():
-        scores, broken = without_nan(log_probs, inside)
-        alignments = sample_alignments(scores, frames, num_samples, generator)
         by = torch.tensor(divisors(loss, references, raw_counts), device=scores.device)
         if not learns:
             losses = losses_of_samples(alignments, lengths, references, known, loss)

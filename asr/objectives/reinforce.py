@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from asr.data.labels import Labels, read_labels
-from asr.objectives.sampling import frames_inside, sample_alignments, with_gradient
+from asr.objectives.sampling import draw, frames_inside, with_gradient
 from asr.objectives.text_loss import (
     Loss,
     check_arguments,
     divisors,
     losses_of_samples,
     mean_losses,
-    without_nan,
 )
 from asr.objectives.transcripts import check_words, spelling_of
 
@@ -51,11 +50,9 @@ def reinforce_loss(  # noqa: PLR0913 - as `expected_loss`
         raise ValueError(f"num_samples must be at least 2 for a baseline, got {num_samples}")
     if loss == "wer":
         check_words(spelling_of(known), references)
-    frames = lengths.to(log_probs.device)
-    inside = frames_inside(frames, log_probs.shape[1])
+    inside = frames_inside(lengths.to(log_probs.device), log_probs.shape[1])
+    scores, broken, alignments = draw(log_probs, lengths, num_samples, generator)
     with torch.no_grad():
-        scores, broken = without_nan(log_probs, inside)
-        alignments = sample_alignments(scores, frames, num_samples, generator)
         by = torch.tensor(divisors(loss, references, raw_counts), device=scores.device)
         losses = losses_of_samples(alignments, lengths, references, known, loss).to(scores.device)
         values = mean_losses(losses, by, broken, log_probs)

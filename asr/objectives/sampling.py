@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asr.objectives.text_loss import without_nan
+
 TOLERANCE = 1e-3  # of the probabilities' sum; float32 is off by some 1e-6
 
 
@@ -50,6 +52,22 @@ def sample_alignments(
     points = torch.minimum(drawn * total, torch.nextafter(total, torch.zeros_like(total)))
     labels = torch.searchsorted(below, points, right=True)
     return labels.masked_fill(~inside[..., None], 0).transpose(1, 2).contiguous()
+
+
+def draw(
+    log_probs: Tensor, lengths: Tensor, num_samples: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Alignments (B, S, T) of anybody's scores, drawn without a graph.
+
+    Arguments as for `sample_alignments`, but NaN may stand anywhere.
+
+    Returns:
+        The scores that were drawn from; which utterances (B,) had NaN, and got others; alignments.
+    """
+    frames = lengths.to(log_probs.device)
+    with torch.no_grad():
+        scores, broken = without_nan(log_probs, frames_inside(frames, log_probs.shape[1]))
+        return scores, broken, sample_alignments(scores, frames, num_samples, generator)
 
 
 def frames_inside(lengths: Tensor, num_frames: int) -> Tensor:

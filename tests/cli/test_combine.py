@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from asr.decoding.nbest import read_nbest
-from tests.cli.test_rescore import Run, folder, manifest, nbest, run, write
+from tests.cli.conftest import Run
+from tests.cli.test_rescore import folder, manifest, nbest, write
 
-__all__ = ["folder", "run"]
+__all__ = ["folder"]
 
 
 def spoken(name: str, texts: dict[str, str], confidence: float = 0.9) -> str:

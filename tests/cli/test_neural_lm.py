@@ -1,31 +1,15 @@
 """Neural language models on the command line: trained, measured, drawn from, and told apart."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from asr.cli import main as cli
 from asr.lm.arpa import write_arpa
 from asr.lm.estimate import estimate
 from asr.lm.loading import load_lm
+from tests.cli.conftest import Run
 from tests.lm.made_neural import write_neural
 from tests.made_text import write_text, write_text_recipe
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `asr`; its exit code, stdout and stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = cli.main(list(map(str, words)))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -1,32 +1,17 @@
 """`asr rescore`: what it prints and writes, and every fault in one line."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from asr.cli import main as cli
 from asr.decoding.nbest import read_nbest
+from tests.cli.conftest import Run
 from tests.decoding.made_lm import MadeModel, made_model
 from tests.lm.made_neural import characters, write_neural
 
-Run = Callable[..., tuple[int, str, str]]
 Scored = dict[str, dict[str, float]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command; its exit code, stdout and stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = cli.main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(autouse=True)

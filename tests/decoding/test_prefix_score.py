@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from asr.decoding.beam import BeamLimits, BeamSearch
-from asr.decoding.beam_kernel import begin, node_of
+from asr.decoding.beam_kernel import begin
 from asr.decoding.beam_memory import Search
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotWord
 from asr.decoding.prefix_score import Scorer, extend, most_beyond
+from asr.decoding.prefix_tree import node_of
 from tests.decoding.made_lm import made_model
 from tests.decoding.search_modes import (
     BONUS,
@@ -41,7 +42,7 @@ def longer(work: Search, scorer: Scorer, node: int, token: int) -> int:
         ("scored", "offset", "place", "lm_state", "hot_state"), said, strict=True
     ):
         candidate[name] = value
-    return int(node_of(work, node, candidate))
+    return int(node_of(work.nodes, work.sizes, node, candidate))
 
 
 def test_a_prior_shares_out_one_among_the_next_labels(tmp_path: Path) -> None:

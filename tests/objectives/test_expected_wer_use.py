@@ -1,15 +1,14 @@
 """What the expected loss refuses, its settings in a recipe, and its use in an ordinary loop."""
 
 import math
-import runpy
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from asr.objectives.expected_wer import ExpectedWERConfig, expected_loss
+from tests.objectives.examples import losses_of
 from tests.objectives.sampling_reference import random_log_probs
 
 NAMES = ["-", " ", "a", "b"]
@@ -68,15 +67,6 @@ def test_a_floor_is_for_the_exchange_alone(estimator: str) -> None:
 
 
 def test_a_training_loop_of_a_few_lines_learns(capsys: pytest.CaptureFixture[str]) -> None:
-    script = Path(__file__).parent / "expected_wer_example.py"
-    lines = script.read_text(encoding="utf-8").split("\n")
-    assert len([line for line in lines if line]) <= 20
-    outputs = []
-    for _ in range(2):
-        with torch.random.fork_rng():
-            runpy.run_path(str(script))
-        outputs.append(capsys.readouterr().out)
-    assert outputs[0] == outputs[1]
-    losses = list(map(float, outputs[0].split()))
+    losses = losses_of("expected_wer", capsys)
     assert np.mean(losses[:5]) > 0.5
     assert np.mean(losses[-5:]) < 0.1

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from asr.data.labels import read_labels
-from asr.objectives import reinforce
+from asr.objectives import sampling
 from asr.objectives.expected_wer import expected_loss
 from asr.objectives.reinforce import reinforce_loss
 from asr.objectives.sampling import sample_alignments
@@ -45,7 +45,7 @@ def test_the_mean_over_all_pairs_of_alignments_is_the_gradient_of_the_expectatio
     alignments = every_alignment(frames, LABELS)
     first, second = torch.cartesian_prod(*[torch.arange(len(alignments))] * 2).T
     pairs = torch.stack([alignments[first], alignments[second]], dim=1)
-    monkeypatch.setattr(reinforce, "sample_alignments", lambda *_: pairs)
+    monkeypatch.setattr(sampling, "sample_alignments", lambda *_: pairs)
     losses, gradients = learnt(
         log_probs.expand(len(pairs), -1, -1),
         torch.full((len(pairs),), frames),

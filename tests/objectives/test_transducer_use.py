@@ -1,9 +1,7 @@
 """What the transducer losses refuse, and their use in ordinary loops."""
 
-import runpy
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from asr.objectives.transducer import (
     joint_transducer_loss,
     transducer_loss,
 )
+from tests.objectives.examples import losses_of
 from tests.objectives.transducer_reference import Batch, Joint, made_batch, normal, one
 
 VOCABULARY = 5
@@ -222,15 +221,6 @@ def test_a_training_takes_the_same_course_with_any_of_the_losses(
 
 
 def test_a_training_loop_of_a_few_lines_learns(capsys: pytest.CaptureFixture[str]) -> None:
-    script = Path(__file__).parent / "transducer_example.py"
-    lines = script.read_text(encoding="utf-8").split("\n")
-    assert len([line for line in lines if line]) <= 20
-    outputs = []
-    for _ in range(2):
-        with torch.random.fork_rng():
-            runpy.run_path(str(script))
-        outputs.append(capsys.readouterr().out)
-    assert outputs[0] == outputs[1]
-    losses = list(map(float, outputs[0].split()))
+    losses = losses_of("transducer", capsys)
     assert np.mean(losses[:5]) > 10
     assert np.mean(losses[-5:]) < 1
