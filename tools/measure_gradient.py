@@ -1,6 +1,6 @@
 """The gradient of the expected error rate on a trained model: is it right, and how noisy is it?
 
-    OMP_NUM_THREADS=2 python tools/measure_gradient.py exp/an4/default/best data/an4/dev.jsonl \
+    OMP_NUM_THREADS=2 python -m tools.measure_gradient exp/an4/default/best data/an4/dev.jsonl \
         [--only forced noise floor] [--draws 20000] [--frames 300] [--batches 3]
 
 Prints tables in Markdown. All is about the word error rate; the model is in evaluation mode.
@@ -24,7 +24,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,19 +32,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.criterion import ExpectedErrorCriterion
-from asr.data.batching import AudioReader, Batch, collate
+from asr.data.batching import AudioReader, Batch
 from asr.data.labels import Labels, labels_of
-from asr.data.manifest import Utterance, read_manifest
+from asr.data.manifest import read_manifest
 from asr.data.text import normalize_text, words
 from asr.models.ctc import CTCModel
 from asr.objectives.expected_wer import ExpectedWERConfig, expected_loss
 from asr.objectives.text_loss import text_loss
 from asr.recognizer import Recognizer, load
 from asr.scoring.alignment import count_edits
+from tools.gradient_subject import Subject
 
 NUM_CHECKS = 25  # of the largest derivatives, and as many random ones
 BLOCK = 100  # copies of an utterance in a batch
-BATCH_SIZE = 8
 MEAN_DRAWS = 300  # of 20 samples, for the mean gradient of a batch
 NOISE_DRAWS = 20
 FLOORS = (0.0, 1e-4, 1e-3, 1e-2)
@@ -56,48 +55,6 @@ ESTIMATORS = (
     ("reinforce", 5),
     ("reinforce", 20),
 )
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is measured, and how much.
-
-    Attributes:
-        model: in evaluation mode.
-        labels: of the model.
-        utterances: of the manifest.
-        reader: of their audio.
-        encode: text to tokens.
-        draws: of the estimator, for `forced`.
-        forced_draws: alignments for each mean of `forced`.
-        frames: of the utterance for `forced`.
-        batches: how many for `noise` and `floor`.
-    """
-
-    model: CTCModel
-    labels: Labels
-    utterances: Sequence[Utterance]
-    reader: AudioReader
-    encode: Callable[[str], Sequence[int]]
-    draws: int
-    forced_draws: int
-    frames: int
-    batches: int
-
-    def batch(self, utterances: Sequence[Utterance]) -> Batch:
-        """Utterances with their audio."""
-        return collate(
-            [utterance.id for utterance in utterances],
-            [self.reader.read(utterance) for utterance in utterances],
-            [self.encode(utterance.text) for utterance in utterances],
-        )
-
-    def chosen(self) -> Iterator[Sequence[Utterance]]:
-        """Batches of random utterances."""
-        order = torch.randperm(len(self.utterances), generator=torch.Generator().manual_seed(1))
-        for index in range(self.batches):
-            part = order[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
-            yield [self.utterances[i] for i in part.tolist()]
 
 
 def measure_forced(subject: Subject) -> Iterator[str]:

@@ -29,7 +29,6 @@ from asr.models.ctc import CTCModel
 from asr.models.speech import SpeechModel
 
 NUM_WORKERS = 2
-NAMED = 3  # utterances of a batch that an error names
 FRAMES_TOGETHER = 10_000  # of a transducer's search, padding included
 
 
@@ -203,46 +202,53 @@ def decode_each(
     Raises:
         DataError: outputs that are none of the network whose decoder this is.
     """
+    settings = _Settings(decoder, nbest, frame_seconds)
     if isinstance(decoder, TransducerSearch):  # asks its networks about many at once
-        yield from _decode_together(decoder, outputs, nbest, frame_seconds)
+        yield from settings.together(outputs)
         return
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        found = pool.map(lambda item: settings.alone(*item), outputs.items())
+        yield from zip(outputs, found, strict=True)
 
-    def one(item: tuple[str, NDArray[np.floating[Any]]]) -> list[Hypothesis]:
-        name, array = item
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How `decode_each` decodes."""
+
+    decoder: Decoder
+    nbest: int
+    frame_seconds: float
+
+    def alone(self, name: str, array: NDArray[np.floating[Any]]) -> list[Hypothesis]:
+        """One utterance, named in errors."""
         try:
-            return decoder.decode_nbest(array[None], nbest=nbest, frame_seconds=frame_seconds)[0]
+            return self._decoded(array[None], None)[0]
         except (ValueError, DataError) as error:
             raise DataError(f"utterance '{shown(name)}': {error}") from error
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from zip(outputs, pool.map(one, outputs.items()), strict=True)
+    def together(
+        self, outputs: Mapping[str, NDArray[np.floating[Any]]]
+    ) -> Iterator[tuple[str, list[Hypothesis]]]:
+        """All of them, those of similar lengths at once."""
+        names = list(outputs)
+        frames = [len(outputs[name]) for name in names]
+        found: dict[str, list[Hypothesis]] = {}
+        for group in group_by_length([max(1.0, n) for n in frames], batch_seconds=FRAMES_TOGETHER):
+            parts = [torch.from_numpy(outputs[names[index]]) for index in group]
+            lengths = torch.tensor([frames[index] for index in group])
+            try:
+                lists = self._decoded(pad_sequence(parts, batch_first=True), lengths)
+            except (ValueError, DataError):  # which names a place in the batch: whose is it?
+                lists = [self.alone(names[index], outputs[names[index]]) for index in group]
+            found.update((names[index], each) for index, each in zip(group, lists, strict=True))
+        yield from ((name, found[name]) for name in names)
 
-
-def _decode_together(
-    decoder: TransducerSearch,
-    outputs: Mapping[str, NDArray[np.floating[Any]]],
-    nbest: int,
-    frame_seconds: float,
-) -> Iterator[tuple[str, list[Hypothesis]]]:
-    """As `decode_each`, utterances of similar lengths together."""
-    names = list(outputs)
-    frames = [len(outputs[name]) for name in names]
-    found: dict[str, list[Hypothesis]] = {}
-    for group in group_by_length([max(1.0, n) for n in frames], batch_seconds=FRAMES_TOGETHER):
-        parts = [torch.from_numpy(outputs[names[index]]) for index in group]
-        try:
-            lists = decoder.decode_nbest(
-                pad_sequence(parts, batch_first=True).to(decoder.device),
-                torch.tensor([frames[index] for index in group]),
-                nbest=nbest,
-                frame_seconds=frame_seconds,
-            )
-        except (ValueError, DataError) as error:
-            among = ", ".join(f"'{shown(names[index])}'" for index in group[:NAMED])
-            more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
-            raise DataError(f"utterances {among}{more}: {error}") from error
-        found.update((names[index], each) for index, each in zip(group, lists, strict=True))
-    yield from ((name, found[name]) for name in names)
+    def _decoded(self, outputs: Any, lengths: Tensor | None) -> list[list[Hypothesis]]:
+        if isinstance(self.decoder, TransducerSearch):
+            outputs = torch.as_tensor(outputs).to(self.decoder.device)
+        return self.decoder.decode_nbest(
+            outputs, lengths, nbest=self.nbest, frame_seconds=self.frame_seconds
+        )
 
 
 def decode_batch(

@@ -1,5 +1,6 @@
 """Transducers where decoders are chosen, and many utterances together."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from asr.decoding import batch
 from asr.decoding.batch import decode_each
 from asr.decoding.beam import BeamSearch
 from asr.decoding.transducer import TransducerLimits, TransducerSearch
-from asr.errors import ConfigError
+from asr.errors import ConfigError, DataError
 from tests.decoding.made_transducer import made_encoded, made_networks
 
 LABELS = read_labels(["_", " ", "A", "B"])
@@ -46,6 +47,14 @@ def test_utterances_of_similar_lengths_are_decoded_together_and_come_in_their_or
     assert {1: len(sizes) == 7, 30: 1 < len(sizes) < 7, 10_000: len(sizes) == 1}[together]
     frames = [longest for _, longest in sizes]
     assert frames == sorted(frames)
+
+
+def test_an_error_names_the_utterance() -> None:
+    outputs = {f"u{index}": made_encoded([4])[0].numpy().copy() for index in range(5)}
+    outputs["u3"][2] = np.nan
+    search = TransducerSearch(made_networks(4), LABELS)
+    with pytest.raises(DataError, match=r"^utterance 'u3': .* has outputs that are not finite"):
+        list(decode_each(search, outputs))
 
 
 def test_nothing_to_decode() -> None:
