@@ -5,7 +5,8 @@ Any other folder is somebody's own recordings, and nothing in it is run. A `prep
 function, `prepare(corpus: list[Path], out: Path) -> None`, which ends in `write_splits`, or for a
 language model in `write_texts`: all sets are written at the end and at once, so a preparation that
 fails leaves what was there before. With `CORPUS_FOLDER` it says where in `$ASR_CORPORA` its corpus
-is, with `TAKES_FILES = True` that `--corpus` may be a file.
+is, with `TAKES_FILES = True` that `--corpus` may be a file. One that makes its speech may take
+`hours`, how much of it for training.
 """
 
 import inspect
@@ -36,6 +37,7 @@ from asr.errors import ConfigError, DataError, shown
 from asr.storage import write_atomically
 
 SKIPPED = "skipped.jsonl"
+HOURS = "--hours is for recipes that make their speech"
 HELD_OUT_SHARE = 0.1  # of one's own training speech, for a set that the folder lacks
 
 
@@ -45,6 +47,7 @@ def prepare(
     corpus: Sequence[Path] = (),
     out: Path | None = None,
     drop_bad: bool = False,
+    hours: float | None = None,
 ) -> PreparedData | PreparedTexts:
     """Write the manifests or texts of a recipe, or the manifests of one's own recordings.
 
@@ -54,6 +57,7 @@ def prepare(
             downloads it. Not for one's own recordings.
         out: folder for the manifests; none: where the recipe reads them, else `data/<name>`.
         drop_bad: one's own recordings only: leave out what cannot be used, listing it.
+        hours: of training speech, for a recipe that makes its speech; none: as it does by itself.
 
     Raises:
         DataError: the corpus is missing, incomplete or unusable, or its sets are not apart.
@@ -71,7 +75,11 @@ def prepare(
                 "published corpus must be complete"
             )
         variant = recipe if recipe.is_file() else folder / "recipe.toml"
-        return _prepare_recipe(variant, list(corpus), out or _place_of_data(variant))
+        return _prepare_recipe(variant, list(corpus), out or _place_of_data(variant), hours)
+    if hours is not None:
+        raise ConfigError(
+            f"{shown(folder)}: no recipe, so its recordings are what they are; {HOURS}"
+        )
     if corpus or recipe.is_file():
         raise ConfigError(
             f"{shown(recipe)}: no recipe.toml here, so these are recordings of your own; give "
@@ -106,7 +114,9 @@ def load_program(folder: Path) -> ModuleType:
     return module
 
 
-def _prepare_recipe(variant: Path, corpus: list[Path], out: Path) -> PreparedData | PreparedTexts:
+def _prepare_recipe(
+    variant: Path, corpus: list[Path], out: Path, hours: float | None
+) -> PreparedData | PreparedTexts:
     folder = variant.parent
     program = load_program(folder)
     if not corpus:
@@ -114,8 +124,13 @@ def _prepare_recipe(variant: Path, corpus: list[Path], out: Path) -> PreparedDat
     _check_corpus(corpus, takes_files=getattr(program, "TAKES_FILES", False))
     function: Callable[..., None] = program.prepare
     options: dict[str, Any] = {}
-    if "variant" in inspect.signature(function).parameters:
+    taken = inspect.signature(function).parameters
+    if "variant" in taken:
         options["variant"] = variant.stem
+    if hours is not None:
+        if "hours" not in taken:
+            raise ConfigError(f"{shown(folder)}: reads a corpus; {HOURS}")
+        options["hours"] = hours
     before = _identity(out / MARKER)
     function([path.absolute() for path in corpus], out, **options)
     prepared = find_any(out)

@@ -12,7 +12,7 @@ LADDER = [
     {"tuning"},
     {"experiment", "transcription", "evaluation"},
     {"recognizer"},
-    {"building", "preparation", "decoder"},
+    {"building", "preparation", "decoder", "made_speech"},
     {"warm_start", "pretraining"},
     {"bundle_fit"},
     {"bundle"},

@@ -21,12 +21,16 @@ def prepare_command(
         bool,
         typer.Option("--drop-bad", help="Leave out unusable recordings of your own, listing them."),
     ] = False,
+    hours: Annotated[
+        float | None,
+        typer.Option("--hours", help="Training speech, for a recipe that makes its speech."),
+    ] = None,
 ) -> int:
     """Make the manifests train.jsonl, dev.jsonl and test.jsonl from a corpus."""
     from asr.preparation import prepare
 
     show_progress()
-    prepared = prepare(folder, corpus=corpus or [], out=out, drop_bad=drop_bad)
+    prepared = prepare(folder, corpus=corpus or [], out=out, drop_bad=drop_bad, hours=hours)
     for line in prepared.lines():
         print(line)
     return 0

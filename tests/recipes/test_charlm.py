@@ -3,13 +3,12 @@
 import gzip
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from asr.data.corpus.prepared_texts import find_texts
 from asr.errors import DataError
 from asr.preparation import prepare as prepare_recipe
-from recipes.charlm.prepare import held_out_blocks, prepare, text_files
+from recipes.charlm.prepare import prepare
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "charlm"
 
@@ -23,22 +22,6 @@ def book(path: Path, count: int, *, packed: bool = False) -> Path:
 
 def lines_of(out: Path, name: str) -> list[str]:
     return gzip.decompress((out / f"{name}.txt.gz").read_bytes()).decode().split("\n")[:-1]
-
-
-@pytest.mark.parametrize("num_lines", [20, 39, 999, 10_000, 123_456, 842_381])
-def test_blocks_are_apart_and_spread(num_lines: int) -> None:
-    sets = held_out_blocks(num_lines)
-    together = np.concatenate(list(sets.values()))
-    assert np.array_equal(np.sort(together), np.arange(num_lines))
-    for name in ("dev", "test"):
-        lines = sets[name]
-        share = len(lines) / num_lines
-        assert share == pytest.approx(0.005, rel=0.3) or len(lines) <= 500
-        breaks = int((np.diff(lines) > 1).sum())
-        assert len(lines) // (breaks + 1) == min(500, num_lines // 20), "whole blocks"
-    if num_lines > 200_000:
-        assert sets["dev"].min() < num_lines / 8
-        assert sets["test"].max() > num_lines * 7 / 8
 
 
 def test_a_folder_of_texts(tmp_path: Path) -> None:
@@ -80,7 +63,7 @@ def test_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="charlm: no text: give a file or folder with --corpus"):
         prepare_recipe(RECIPE, out=tmp_path / "out")
     with pytest.raises(DataError, match=r"no \*\.txt or \*\.txt\.gz in it; give the files"):
-        text_files([tmp_path])
+        prepare([tmp_path], tmp_path / "out")
     with pytest.raises(DataError, match="charlm: 19 lines are too few to hold any out: give 20"):
         prepare([book(tmp_path / "short.txt", 19)], tmp_path / "out")
 

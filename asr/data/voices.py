@@ -1,4 +1,4 @@
-"""The speakers of the quickstart: accent × throat × pitch × pace.
+"""Speakers for made speech: accent × throat × pitch × pace.
 
 A variant ("throat") belongs to one of the three sets, so the voices of dev and test are new to a
 model in all that tells people apart except the accent. Left out of the wheel's 104 variants are
