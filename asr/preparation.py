@@ -77,9 +77,7 @@ def prepare(
         variant = recipe if recipe.is_file() else folder / "recipe.toml"
         return _prepare_recipe(variant, list(corpus), out or _place_of_data(variant), hours)
     if hours is not None:
-        raise ConfigError(
-            f"{shown(folder)}: no recipe, so its recordings are what they are; {HOURS}"
-        )
+        raise ConfigError(f"{shown(folder)}: is no recipe; {HOURS}")
     if corpus or recipe.is_file():
         raise ConfigError(
             f"{shown(recipe)}: no recipe.toml here, so these are recordings of your own; give "

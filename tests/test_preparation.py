@@ -98,6 +98,19 @@ def test_a_variant_tells_the_program_its_name(tmp_path: Path) -> None:
     assert read_manifest(Path("data/mine/train.jsonl"))[0].text == "recipe"
 
 
+def test_hours_are_for_recipes_that_make_their_speech(tmp_path: Path) -> None:
+    program = PROGRAM.replace("prepare(corpus, out)", "prepare(corpus, out, hours=1.0)")
+    spoken = program.replace('text="A"', 'text=f"{hours} HOURS"')
+    folder = recipe(tmp_path / "made", spoken)
+    for given, text in ((None, "1.0 HOURS"), (2.5, "2.5 HOURS")):
+        prepare(folder, hours=given)
+        assert read_manifest(Path("data/made/train.jsonl"))[0].text == text
+    with pytest.raises(ConfigError, match="mine: reads a corpus; --hours is for recipes that make"):
+        prepare(recipe(tmp_path / "mine"), hours=1.0)
+    with pytest.raises(ConfigError, match="own: is no recipe; --hours is for recipes that make"):
+        prepare(own_recordings(tmp_path / "own"), hours=1.0)
+
+
 def test_preparing_again_gives_the_same(tmp_path: Path) -> None:
     folder = recipe(tmp_path / "mine")
     out = prepare(folder).out

@@ -115,8 +115,9 @@ def _candidates(text: TextLines, lines: NDArray[np.int64]) -> _Candidates:
     sentences: dict[str, None] = {}  # a set that keeps the order
     unusable = 0
     for index in lines.tolist():
-        line = spoken_form(text[index])
-        unusable += not line
+        written = text[index]
+        line = spoken_form(written)
+        unusable += not line and any(map(str.isalnum, written))
         if SHORTEST <= line.count(" ") + 1 <= LONGEST:
             sentences.setdefault(line)
     return _Candidates(list(sentences), unusable)
