@@ -229,7 +229,7 @@ class LanguageTask:
         """Write the language model as a user loads it."""
         self._write_bundle(folder, facts)
 
-    def artifacts(self, folder: Path) -> None:
+    def artifacts(self, folder: Path, history: Sequence[Mapping[str, float]]) -> None:
         """Write `samples.txt`."""
         write_atomically(folder / "samples.txt", "\n".join(self.samples(NUM_SAMPLES)) + "\n")
 

@@ -12,10 +12,7 @@ is, with `TAKES_FILES = True` that `--corpus` may be a file. One that makes its 
 import inspect
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,6 +31,7 @@ from asr.data.corpus.recordings import Problem
 from asr.data.corpus.splits import HeldOut, hold_out_share, split_three
 from asr.data.manifest import Utterance
 from asr.errors import ConfigError, DataError, shown
+from asr.program import load_program
 from asr.storage import write_atomically
 
 SKIPPED = "skipped.jsonl"
@@ -86,37 +84,21 @@ def prepare(
     return _prepare_own(folder, out or Path("data") / folder.resolve().name, drop_bad=drop_bad)
 
 
-def load_program(folder: Path) -> ModuleType:
-    """The `prepare.py` of a recipe folder, run as the module `recipes.<folder>.prepare`.
+def load_preparation(folder: Path) -> ModuleType:
+    """The `prepare.py` of a recipe folder.
 
     Raises:
         ConfigError: there is none, or it has no function `prepare`.
     """
-    path = folder / "prepare.py"
-    if not path.is_file():
-        raise ConfigError(
-            f"{shown(folder)}: has no prepare.py; write its manifests by hand, or copy the "
-            "prepare.py of another recipe"
-        )
-    package = ModuleType(f"recipes.{folder.resolve().name}")
-    package.__path__ = [str(folder)]  # so that it can import its neighbours relatively
-    name = f"{package.__name__}.prepare"
-    loader = SourceFileLoader(name, str(path))
-    spec = ModuleSpec(name, loader, origin=str(path))
-    spec.has_location = True
-    module = module_from_spec(spec)
-    sys.modules[package.__name__], sys.modules[name] = package, module
-    loader.exec_module(module)
-    if not callable(getattr(module, "prepare", None)):
-        raise ConfigError(f"{shown(path)}: has no function prepare(corpus, out)")
-    return module
+    advice = "write its manifests by hand, or copy the prepare.py of another recipe"
+    return load_program(folder, "prepare", "prepare(corpus, out)", advice)
 
 
 def _prepare_recipe(
     variant: Path, corpus: list[Path], out: Path, hours: float | None
 ) -> PreparedData | PreparedTexts:
     folder = variant.parent
-    program = load_program(folder)
+    program = load_preparation(folder)
     if not corpus:
         corpus = _default_corpus(getattr(program, "CORPUS_FOLDER", folder.resolve().name))
     _check_corpus(corpus, takes_files=getattr(program, "TAKES_FILES", False))

@@ -228,7 +228,7 @@ def test_samples_leave_the_random_numbers_of_the_training_alone(data: Path, tmp_
 
 
 def test_artifacts_are_samples(data: Path, tmp_path: Path) -> None:
-    task_of(data, tmp_path).artifacts(tmp_path / "artifacts")
+    task_of(data, tmp_path).artifacts(tmp_path / "artifacts", [])
     text = (tmp_path / "artifacts" / "samples.txt").read_text(encoding="utf-8")
     assert text.count("temperature 0.75: GO") == 5
 

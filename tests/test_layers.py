@@ -17,7 +17,7 @@ LADDER = [
     {"bundle_fit"},
     {"bundle"},
     {"recipe"},
-    {"speech", "language"},
+    {"speech", "language", "image_task"},
     {"criterion"},
     {"training"},
     {"decoding"},
@@ -26,7 +26,7 @@ LADDER = [
     {"models"},
     {"scoring"},
     {"data", "frontend"},
-    {"lock"},
+    {"lock", "program", "pictures"},
     {"storage", "config", "devices", "compiled"},
     {"errors", "version"},
 ]

@@ -10,7 +10,7 @@ import pytest
 from asr.data.corpus.prepared import find_prepared
 from asr.data.manifest import read_manifest
 from asr.errors import ConfigError, DataError
-from asr.preparation import load_program, prepare
+from asr.preparation import load_preparation, prepare
 from tests.data.corpus.small_sounds import record, write
 
 PROGRAM = """
@@ -150,7 +150,7 @@ def test_manifests_that_a_program_wrote_itself_are_checked(tmp_path: Path) -> No
 def test_programs_may_import_their_neighbours(tmp_path: Path) -> None:
     folder = recipe(tmp_path / "my-own", "from .words import WORD\ndef prepare(corpus, out): ...")
     write(folder / "words.py", 'WORD = "HELLO"')
-    program = load_program(folder)
+    program = load_preparation(folder)
     assert program.WORD == "HELLO"
     assert program.__name__ == "recipes.my-own.prepare"
     assert sys.modules["recipes.my-own.prepare"] is program

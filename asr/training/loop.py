@@ -30,7 +30,7 @@ from asr.training.checkpoint import (
 from asr.training.ledger import Ledger
 from asr.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from asr.training.preflight import check_space, measure_epoch
-from asr.training.progress import Reporter, duration_text, epoch_text
+from asr.training.progress import Reporter, epoch_text, estimate_text, read_history, status_text
 from asr.training.run import is_finished, mark_finished, note_recipe, unmark_finished
 from asr.training.selection import Selection
 from asr.training.settings import Settings
@@ -38,6 +38,7 @@ from asr.training.signals import StopSignals
 from asr.training.step import Part, Stepper, StepResult
 from asr.training.task import BatchPlan, Evaluation, Skipped, Task
 
+ARTIFACTS = "artifacts"  # in a run folder
 RECENT = 50  # updates in the loss that the bar shows
 
 
@@ -72,7 +73,8 @@ def train(
     """Train `task` in the run folder, or go on where a former call was stopped.
 
     Writes `checkpoints/`, `candidates/`, `metrics.jsonl`, `skipped.jsonl`, TensorBoard events and,
-    at every new best evaluation and at the end, the bundle `best/`.
+    at every new best evaluation and at the end, the bundle `best/`; and what the task has to show,
+    into `artifacts/`.
 
     Args:
         task: what to train.
@@ -159,6 +161,7 @@ class _Training(Generic[BatchT]):
                 signals=self.signals,
                 reporter=self.reporter,
                 keep=self.config.average_best,
+                facts=self.settings.facts,
             )
             self.selection.go_on_from(self.state)
             self._introduce()
@@ -166,6 +169,7 @@ class _Training(Generic[BatchT]):
             while not phase.is_done(self.config, self.state):
                 self._run_epoch()
             dev, test = self.selection.finish(self.state)
+            self._show("final")
             mark_finished(self.folder, self.state.epoch, phase.is_stale(self.config, self.state))
             return Outcome(self.folder / "best", dev, test)
 
@@ -202,10 +206,7 @@ class _Training(Generic[BatchT]):
         self.model.train()
         seconds = measure_epoch(plans, self._measure_batch)
         epochs = self.config.epochs - self.state.epoch
-        self.reporter.say(
-            f"an epoch ({len(plans)} batches) takes about {duration_text(seconds)}, evaluation "
-            f"apart; {epochs} epochs about {duration_text(seconds * epochs)}"
-        )
+        self.reporter.say(estimate_text(len(plans), seconds, epochs))
 
     def _measure_batch(self, plan: BatchPlan) -> float | None:
         """Seconds of computing for a batch; reading it goes on in the background."""
@@ -240,8 +241,15 @@ class _Training(Generic[BatchT]):
             except StoppedError:
                 self._save()  # the epoch is trained; resuming begins with this evaluation
                 raise
+        if epoch in self.config.artifacts:
+            self._show(f"epoch-{epoch:04d}")
         self.state.epoch, self.state.position, self.state.skipped = epoch, 0, 0
         self._save()
+
+    def _show(self, place: str) -> None:
+        """Let the task show what the weights of now can do."""
+        self.model.eval()
+        self.task.artifacts(self.folder / ARTIFACTS / place, read_history(self.folder))
 
     def _judge(self, epoch: int, mean_loss: float) -> None:
         """Evaluate on dev after `epoch`; the noise begins when it is due.
@@ -282,7 +290,9 @@ class _Training(Generic[BatchT]):
             self.state.position = window.next_position
             self.state.seconds += time.monotonic() - counted
             counted = time.monotonic()
-            self.reporter.advance(self.state.position, self._status(losses, len(plans)))
+            recent = (self.task.loss_name, losses[-RECENT:])
+            status = status_text(self.state, self.config.epochs, len(plans), recent)
+            self.reporter.advance(self.state.position, status)
             self._stop_if_asked()
             minutes = (counted - saved) / 60
             if minutes > self.config.checkpoint_minutes and self.state.position < len(plans):
@@ -334,15 +344,3 @@ class _Training(Generic[BatchT]):
         except StoppedError:
             self._save()
             raise
-
-    def _status(self, losses: Sequence[float], num_batches: int) -> str:
-        """What stands behind the bar: the recent loss, the best evaluation, the time left."""
-        recent = statistics.fmean(losses[-RECENT:]) if losses else math.nan
-        parts = [f"{self.task.loss_name} {recent:.3f}"] if losses else []
-        if self.state.best is not None:
-            value, epoch = self.state.best
-            parts.append(f"best dev {value:.4g} ({epoch_text(epoch)})")
-        # All runs together: the seconds of the state are those of all its epochs.
-        done = self.state.epoch + self.state.position / num_batches
-        left = self.state.seconds / done * (self.config.epochs - done)
-        return "  ".join([*parts, f"{duration_text(left)} left"])

@@ -6,8 +6,9 @@ the lines that a killed one had written beyond its last checkpoint, so each thin
 
 import json
 import math
+import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,8 @@ from rich.progress import (
 from asr.storage import write_atomically
 from asr.training.checkpoint import TrainingState
 
+METRICS = "metrics.jsonl"
+
 
 class Reporter:
     """Writes the log files of a run folder and shows progress on stderr.
@@ -39,7 +42,7 @@ class Reporter:
     def __init__(self, folder: Path, state: TrainingState | None, *, quiet: bool = False) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._metrics = folder / "metrics.jsonl"
+        self._metrics = folder / METRICS
         self._skipped = folder / "skipped.jsonl"
         if state is not None:
             _keep_lines(self._metrics, lambda record: _is_measured(record, state))
@@ -113,6 +116,22 @@ class Reporter:
         _append(self._skipped, record)
 
 
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """What each evaluation of a run on dev found, in order: `epoch`, `train_loss`, the metrics.
+
+    A number that was not finite is missing.
+    """
+    path = folder / METRICS
+    if not path.is_file():
+        return []
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [
+        {name: value for name, value in record.items() if name not in ("kind", "step")}
+        for record in records
+        if record["kind"] == "dev"
+    ]
+
+
 def duration_text(seconds: float) -> str:
     """A time for a person: `45 s`, `12 min`, `3 h 20 min`."""
     if seconds < 99.5:
@@ -124,6 +143,36 @@ def duration_text(seconds: float) -> str:
 def epoch_text(epoch: int) -> str:
     """An evaluation for a person, by the epoch that it came after."""
     return f"epoch {epoch}" if epoch else "start"
+
+
+def estimate_text(num_batches: int, seconds: float, epochs: int) -> str:
+    """How long a training will take, for a person; `seconds` is for an epoch."""
+    return (
+        f"an epoch ({num_batches} batches) takes about {duration_text(seconds)}, evaluation apart; "
+        f"{epochs} epochs about {duration_text(seconds * epochs)}"
+    )
+
+
+def status_text(
+    state: TrainingState, epochs: int, num_batches: int, recent: tuple[str, Sequence[float]]
+) -> str:
+    """What stands behind the bar: the recent loss, the best evaluation, the time left.
+
+    Args:
+        state: where the training stands.
+        epochs: of the whole training.
+        num_batches: of this epoch.
+        recent: what the loss is called, and those of the latest updates.
+    """
+    name, losses = recent
+    parts = [f"{name} {statistics.fmean(losses):.3f}"] if losses else []
+    if state.best is not None:
+        value, epoch = state.best
+        parts.append(f"best dev {value:.4g} ({epoch_text(epoch)})")
+    # All runs together: the seconds of the state are those of all its epochs.
+    done = state.epoch + state.position / num_batches
+    left = state.seconds / done * (epochs - done)
+    return "  ".join([*parts, f"{duration_text(left)} left"])
 
 
 def _append(path: Path, record: Mapping[str, Any]) -> None:

@@ -28,7 +28,9 @@ class Selection:
         signals: StopSignals,
         reporter: Reporter,
         keep: int,
+        facts: Mapping[str, Any],
     ) -> None:
+        self._facts = facts
         self._task, self._folder, self._device = task, folder, device
         self._signals, self._reporter = signals, reporter
         self._candidates = Candidates(folder / "candidates", keep=keep)
@@ -94,7 +96,9 @@ class Selection:
     def write_bundle(self, state: TrainingState, epoch: int, facts: Mapping[str, object]) -> None:
         """Write the model as it is into `best/`, with facts for its card."""
         with folder_writer(self._folder / "best") as temporary:
-            self._task.write_bundle(temporary, {"epochs": epoch, "steps": state.step, **facts})
+            self._task.write_bundle(
+                temporary, {**self._facts, "epochs": epoch, "steps": state.step, **facts}
+            )
 
     def _choose(self) -> Evaluation | None:
         """The average of the best checkpoints when it is at least as good as the best of them."""

@@ -114,6 +114,10 @@ class Task(Protocol[BatchT]):
         """Write the model, as a user will load it, into an empty folder."""
         ...
 
-    def artifacts(self, folder: Path) -> None:
-        """Write what a person wants to see of the model (samples, pictures) into a folder."""
+    def artifacts(self, folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+        """Write what a person wants to see of the model (samples, pictures) into a folder.
+
+        It is there only if something is written. `history` has what each evaluation found:
+        `epoch`, `train_loss` and the metrics.
+        """
         ...

@@ -70,6 +70,7 @@ def selecting(
         signals=StopSignals(),
         reporter=told,
         keep=keep,
+        facts={"origin": "a test"},
     )
     return selection, task, reporter
 
@@ -96,6 +97,7 @@ def test_the_best_epoch_is_noted_and_bundled(tmp_path: Path) -> None:
         assert bundled(tmp_path) == weights
     facts = read_json(tmp_path / "best" / "facts.json")
     assert facts == {
+        "origin": "a test",
         "epochs": 2,
         "steps": 7,
         "dev": {"error": 0.3, "cer": 0.5},
@@ -182,6 +184,7 @@ def test_the_finished_model_has_its_scores(tmp_path: Path) -> None:
     assert (dev.value, test.value) == (0.35, 0.25)
     assert bundled(tmp_path) == 2.0
     assert read_json(tmp_path / "best" / "facts.json") == {
+        "origin": "a test",
         "epochs": 3,
         "steps": 9,
         "finished": True,

@@ -34,6 +34,8 @@ class ToyTask:
     # Items whose loss is NaN.
     poisoned: frozenset[int] = frozenset()
     consumed: list[tuple[int, ...]] = field(default_factory=list)
+    # Where it was asked to show something, and the history that it was given.
+    shown: list[tuple[Path, Sequence[Mapping[str, float]]]] = field(default_factory=list)
     # What the evaluations give, one after the other.
     dev_values: list[float] | None = None
     # What an evaluation gives after each epoch, in whichever process; first for the first weights,
@@ -112,5 +114,5 @@ class ToyTask:
         save_tensors(folder / "model.safetensors", self.model.state_dict())
         write_json(folder / "facts.json", facts)
 
-    def artifacts(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def artifacts(self, folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+        self.shown.append((folder, history))
