@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asr.bundle import write_bundle
 from asr.criterion import build_criterion
@@ -43,7 +43,8 @@ from asr.models.transducer import PredictionNetwork, TransducerConfig, Transduce
 from asr.objectives.expected_wer import ExpectedWERConfig
 from asr.objectives.transcripts import spelling_of
 from asr.pretraining import Pretraining, copy_pretrained, describe_pretraining, read_pretraining
-from asr.recipe import AnyRecipe, LanguageRecipe, Recipe
+from asr.recipe import AnyRecipe, LanguageRecipe, Recipe, TaskRecipe
+from asr.scoring.equivalence import Scoring, ScoringConfig, Unit
 from asr.speech import Sampling, SpeechTask, Splits
 from asr.storage import folder_writer
 from asr.training.checkpoint import has_checkpoint
@@ -74,9 +75,23 @@ def build_task(
         ConfigError: there is no bundle that should have the tokens or the weights to begin with, it
             does not fit the recipe, or the tokens do not fit the objective.
     """
+    if isinstance(recipe, TaskRecipe):
+        return build_own_task(recipe)
     if isinstance(recipe, LanguageRecipe):
         return build_language_task(recipe, run, command=command)
     return build_speech_task(recipe, run, command=command, say=say)
+
+
+def build_own_task(recipe: TaskRecipe) -> Task[Any]:
+    """The task that a recipe's folder brings, by its `build(config, data, seed)`.
+
+    Raises:
+        AsrError: whatever `build` raises.
+    """
+    torch.manual_seed(recipe.seed)
+    task: Task[Any] = recipe.program.build(recipe.task, recipe.data, recipe.seed)
+    _draw_weights(task.model, recipe.training.initial_range)
+    return task
 
 
 def build_speech_task(
@@ -102,6 +117,7 @@ def build_speech_task(
             say(line)
     torch.manual_seed(recipe.seed)
     model = build_model(recipe, tokenizer.vocabulary_size)
+    _draw_weights(model, recipe.training.initial_range)
     reader = AudioReader(recipe.frontend.sample_rate, recipe.data.cache_mb * 1024 * 1024)
     if start is not None:
         start_from(start, model)
@@ -119,11 +135,12 @@ def build_speech_task(
     return SpeechTask(
         model,
         tokenizer,
-        splits,
+        replace(splits, scoring=build_scoring(recipe.scoring, tokenizer.name)),
         build_criterion(recipe.objective, labels, model),
         reader=reader,
         sampling=Sampling(
             batch_seconds=recipe.training.batch_seconds,
+            batch_utterances=recipe.training.batch_utterances,
             seed=recipe.seed,
             speed_factors=tuple(recipe.augment.speed_factors),
             noise_probability=recipe.augment.noise_probability,
@@ -131,6 +148,12 @@ def build_speech_task(
         ),
         write_bundle=write,
     )
+
+
+def build_scoring(config: ScoringConfig, tokenizer: str) -> Scoring:
+    """How texts of a recogniser are compared, by its section `[scoring]` and kind of tokens."""
+    unit: Unit = "phone" if tokenizer == "phones" else "word"
+    return Scoring(unit=unit, replace=config.replace, merge=frozenset(config.merge))
 
 
 def build_model(recipe: Recipe, vocabulary_size: int) -> SpeechModel:
@@ -155,6 +178,13 @@ def build_model(recipe: Recipe, vocabulary_size: int) -> SpeechModel:
         joint_size=objective.joint_size,
         with_ctc=objective.ctc_weight > 0,
     )
+
+
+@torch.no_grad()
+def _draw_weights(model: nn.Module, limit: float) -> None:
+    """Draw all trained weights anew, uniform in ±limit, biases and peepholes too; 0: none."""
+    for weights in model.parameters() if limit > 0 else ():
+        nn.init.uniform_(weights, -limit, limit)
 
 
 def build_prediction(objective: TransducerConfig, vocabulary_size: int) -> PredictionNetwork:
@@ -282,6 +312,7 @@ def build_language_task(recipe: LanguageRecipe, run: Path, *, command: str) -> L
         _keep(tokenizer, run)
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.model, tokenizer.vocabulary_size)
+    _draw_weights(network, recipe.training.initial_range)
     settings = json.loads(recipe.model_dump_json())
 
     def write(folder: Path, facts: Mapping[str, object]) -> None:

@@ -23,6 +23,7 @@ from asr.lm.neural_bundle import is_neural_bundle
 from asr.models.transducer import TransducerConfig
 from asr.objectives.expected_wer import ExpectedWERConfig
 from asr.recipe import Recipe
+from asr.scoring.table import rates_text
 from asr.storage import (
     MANIFEST,
     folder_writer,
@@ -32,6 +33,7 @@ from asr.storage import (
     write_atomically,
     write_json,
 )
+from asr.training.plain_task import is_task_bundle
 from asr.version import versions
 
 WEIGHTS = "model.safetensors"
@@ -117,7 +119,9 @@ def write_bundle(
 
 def is_bundle(folder: Path) -> bool:
     """Whether a folder is that of a recogniser, finished in writing; nothing in it is read."""
-    return (folder / MANIFEST).is_file() and not is_neural_bundle(folder)
+    if is_neural_bundle(folder) or is_task_bundle(folder):
+        return False
+    return (folder / MANIFEST).is_file()
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -132,6 +136,11 @@ def read_bundle(folder: Path) -> Bundle:
         raise ModelError(
             f"{shown(folder)}: is a language model, no speech recogniser; give it as --lm, and a "
             "recogniser as the model"
+        )
+    if is_task_bundle(folder):
+        raise ModelError(
+            f"{shown(folder)}: is the model of a recipe's own task, no speech recogniser; "
+            "asr info tells what it is"
         )
     verify_folder(folder)
     content = read_json(folder / DESCRIPTION)
@@ -243,11 +252,7 @@ def model_card(
             lines.append(f"- {what}began with the weights of `{start}`")
     for split in ("dev", "test"):
         if split in facts:
-            scores = ", ".join(
-                f"{name.upper()} {100 * value:.2f} %"
-                for name, value in facts[split].items()
-                if name in ("wer", "cer")
-            )
+            scores = rates_text(facts[split])
             lines.append(f"- {split} (`{getattr(recipe.data, split)}`), greedy, no LM: {scores}")
     if not facts.get("finished"):
         lines.append("- the training had not finished when this was written")

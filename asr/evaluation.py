@@ -66,16 +66,20 @@ class EvaluationResult:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; rates are fractions."""
+        score, units = self.score, f"{self.score.unit}s"
+        counts = {units: _as_dict(score.wer)}
+        if score.unit == "word":
+            counts["characters"] = _as_dict(score.cer)
+        if score.merged is not None:
+            counts[f"{units}_merged"] = _as_dict(score.merged)
         return {
             "manifest": str(self.manifest),
             "utterances": len(self.utterances),
             "failed": len(self.failures),
-            "wer": self.score.wer.rate,
-            "cer": self.score.cer.rate,
+            **score.metrics(),
             "rtf": self.real_time_factor,
             "audio_seconds": self.audio_seconds,
-            "words": _as_dict(self.score.wer),
-            "characters": _as_dict(self.score.cer),
+            **counts,
         }
 
     def complaints(self) -> list[str]:
@@ -151,15 +155,15 @@ def evaluate(
         {u.id: normalize_text(u.text, case) for u in utterances},
         {name: found[0].text for name, found in hypotheses.items()},
         speakers={u.id: u.speaker for u in utterances if u.speaker is not None} or None,
+        scoring=recognizer.scoring,
     )
-    search = recognizer.decoder.signature
     return EvaluationResult(
         manifest=manifest,
         utterances=tuple(utterances),
         hypotheses=hypotheses,
         failures=failures,
         by_length=ranks_by_length(recognizer.decoder),
-        score=replace(score, wer=_signed(score.wer, search), cer=_signed(score.cer, search)),
+        score=_signed(score, recognizer.decoder.signature),
         audio_seconds=sum(u.duration for u in utterances if u.id in hypotheses),
         seconds=seconds,
     )
@@ -198,9 +202,14 @@ def write_results(result: EvaluationResult, folder: Path) -> None:
     write_atomically(folder / "report.txt", result.report() + "\n")
 
 
-def _signed(rate: ErrorRate, search: str) -> ErrorRate:
-    """A rate whose signature tells how hypotheses were searched for."""
-    return replace(rate, signature=f"{rate.signature}|{search}") if search else rate
+def _signed(score: CorpusScore, search: str) -> CorpusScore:
+    """Scores whose signatures tell how hypotheses were searched for."""
+
+    def signed(rate: ErrorRate) -> ErrorRate:
+        return replace(rate, signature=f"{rate.signature}|{search}") if search else rate
+
+    merged = None if score.merged is None else signed(score.merged)
+    return replace(score, wer=signed(score.wer), cer=signed(score.cer), merged=merged)
 
 
 def _as_dict(rate: ErrorRate) -> dict[str, Any]:

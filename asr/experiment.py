@@ -4,17 +4,27 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from asr.building import build_task
-from asr.data.corpus.prepared_texts import find_any
+from asr.data.corpus.prepared_images import find_any
 from asr.devices import choose_device
 from asr.errors import ConfigError, shown
 from asr.lock import FolderLock
 from asr.preparation import prepare
-from asr.recipe import AnyRecipe, LanguageRecipe, Recipe, load_recipe, recipe_file, run_folder
+from asr.recipe import (
+    AnyRecipe,
+    LanguageRecipe,
+    Recipe,
+    TaskRecipe,
+    load_recipe,
+    recipe_file,
+    run_folder,
+)
 from asr.training.loop import Outcome, train
 from asr.training.phase import NO_DEV
 from asr.training.settings import Settings
+from asr.version import versions
 
 PROGRAM = "prepare.py"
 
@@ -52,14 +62,16 @@ def train_recipe(
     if resolved.training.weight_noise_after and not resolved.data.dev:
         raise ConfigError(NO_DEV)
     say(f"training in {shown(folder)}")
+    command = _command(recipe, overrides, out)
     with FolderLock(folder):
-        task = build_task(resolved, folder, command=_command(recipe, overrides, out), say=say)
+        task = build_task(resolved, folder, command=command, say=say)
     settings = Settings(
         training=resolved.training,
         optimizer=resolved.optimizer,
         seed=resolved.seed,
         recipe=json.loads(resolved.model_dump_json()),
         judge_start=isinstance(resolved, Recipe) and bool(resolved.init_from),
+        facts=_facts(resolved, recipe, command),
     )
     return train(task, settings, folder=folder, device=chosen, allow_changed=allow_changed)
 
@@ -103,7 +115,17 @@ def _missing(recipe: AnyRecipe) -> dict[str, Path]:
 
 def _kind(recipe: AnyRecipe) -> str:
     """What the data of a recipe are, for messages."""
+    if isinstance(recipe, TaskRecipe):
+        return "file"
     return "text" if isinstance(recipe, LanguageRecipe) else "manifest"
+
+
+def _facts(resolved: AnyRecipe, recipe: Path, command: str) -> dict[str, Any]:
+    """What the bundle of a recipe's own task must tell; the others know it themselves."""
+    if not isinstance(resolved, TaskRecipe):
+        return {}
+    file = os.fspath(recipe_file(recipe))
+    return {"file": file, "command": command, "recipe": resolved.model_dump(), **versions()}
 
 
 def _command(recipe: Path, overrides: Sequence[str], out: Path | None) -> str:

@@ -1,12 +1,12 @@
-"""From a corpus to the manifests `train.jsonl`, `dev.jsonl` and `test.jsonl`, or to texts.
+"""From a corpus to the manifests `train.jsonl`, `dev.jsonl` and `test.jsonl`, texts or images.
 
 A folder with `recipe.toml` and `prepare.py` is a recipe: its program is run, and knows its corpus.
 Any other folder is somebody's own recordings, and nothing in it is run. A `prepare.py` has one
-function, `prepare(corpus: list[Path], out: Path) -> None`, which ends in `write_splits`, or for a
-language model in `write_texts`: all sets are written at the end and at once, so a preparation that
-fails leaves what was there before. With `CORPUS_FOLDER` it says where in `$ASR_CORPORA` its corpus
-is, with `TAKES_FILES = True` that `--corpus` may be a file. One that makes its speech may take
-`hours`, how much of it for training.
+function, `prepare(corpus: list[Path], out: Path) -> None`, which ends in `write_splits`, or for
+texts in `write_texts`, for images in `write_image_sets`: all sets are written at the end and at
+once, so a preparation that fails leaves what was there before. With `CORPUS_FOLDER` it says where
+in `$ASR_CORPORA` its corpus is, with `TAKES_FILES = True` that `--corpus` may be a file. It may
+take `variant`, the name of the recipe's file, and where it makes its speech `hours`.
 """
 
 import inspect
@@ -26,7 +26,8 @@ from asr.data.corpus.prepared import (
     share_speakers,
     write_splits,
 )
-from asr.data.corpus.prepared_texts import PreparedTexts, find_any
+from asr.data.corpus.prepared_images import PreparedImages, find_any
+from asr.data.corpus.prepared_texts import PreparedTexts
 from asr.data.corpus.recordings import Problem
 from asr.data.corpus.splits import HeldOut, hold_out_share, split_three
 from asr.data.manifest import Utterance
@@ -35,7 +36,9 @@ from asr.program import load_program
 from asr.storage import write_atomically
 
 SKIPPED = "skipped.jsonl"
+TRAIN_FILES = ("train.jsonl", "train.txt.gz", "train.npz")
 HOURS = "--hours is for recipes that make their speech"
+Prepared = PreparedData | PreparedTexts | PreparedImages
 HELD_OUT_SHARE = 0.1  # of one's own training speech, for a set that the folder lacks
 
 
@@ -46,7 +49,7 @@ def prepare(
     out: Path | None = None,
     drop_bad: bool = False,
     hours: float | None = None,
-) -> PreparedData | PreparedTexts:
+) -> Prepared:
     """Write the manifests or texts of a recipe, or the manifests of one's own recordings.
 
     Args:
@@ -94,9 +97,7 @@ def load_preparation(folder: Path) -> ModuleType:
     return load_program(folder, "prepare", "prepare(corpus, out)", advice)
 
 
-def _prepare_recipe(
-    variant: Path, corpus: list[Path], out: Path, hours: float | None
-) -> PreparedData | PreparedTexts:
+def _prepare_recipe(variant: Path, corpus: list[Path], out: Path, hours: float | None) -> Prepared:
     folder = variant.parent
     program = load_preparation(folder)
     if not corpus:
@@ -133,10 +134,10 @@ def _default_corpus(name: str) -> list[Path]:
 
 
 def _place_of_data(variant: Path) -> Path:
-    """Where the recipe looks for its training manifest or text, else `data/<name>`."""
+    """Where the recipe looks for its training data, else `data/<name>`."""
     data = read_toml(variant).get("data")
     train = data.get("train") if isinstance(data, dict) else None
-    if isinstance(train, str) and Path(train).name in ("train.jsonl", "train.txt.gz"):
+    if isinstance(train, str) and Path(train).name in TRAIN_FILES:
         return Path(train).parent
     return Path("data") / variant.parent.resolve().name
 

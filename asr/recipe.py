@@ -2,18 +2,20 @@
 
 Precedence: defaults < the file < `--set`. There is no inheritance between files and no
 interpolation, and no key can name code. The key `task` says what is trained: a recogniser, or with
-`task = "language_model"` a neural language model, whose recipe has other sections.
+`task = "language_model"` a neural language model, whose recipe has other sections. A section
+`[task]` is that of a task which the recipe's folder brings, in its `task.py`.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import ModuleType
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, create_model, field_validator
 
 from asr.config import Config, parse, parse_toml, read_toml
 from asr.data.bundle_tokenizer import BundleTokenizerConfig
-from asr.data.text import Case
+from asr.data.text import Case, normalize_text
 from asr.data.tokenizer import (
     CharactersConfig,
     PhonesConfig,
@@ -28,7 +30,10 @@ from asr.models.lstm import EncoderConfig
 from asr.models.transducer import TransducerConfig
 from asr.objectives.ctc import CTCConfig
 from asr.objectives.expected_wer import ExpectedWERConfig
+from asr.program import load_program
+from asr.scoring.equivalence import ScoringConfig
 from asr.training.optimizer import AdamWConfig, OptimizerConfig
+from asr.training.plain_task import TaskData
 from asr.training.settings import TrainingConfig
 
 DEFAULT_FILE = "recipe.toml"
@@ -55,6 +60,8 @@ class SpeechTrainingConfig(TrainingConfig):
     """The section `[training]` of a recogniser."""
 
     batch_seconds: float = Field(default=60.0, gt=0)  # audio per batch, padding included
+    # Most utterances per batch; 0 = as many as fit. Left out when 0, as `pretrain` when empty.
+    batch_utterances: int = Field(default=0, ge=0, exclude_if=lambda value: value == 0)
 
 
 class PretrainConfig(Config):
@@ -85,6 +92,9 @@ class Recipe(Config):
     )
     optimizer: OptimizerConfig = AdamWConfig(name="adamw")
     training: SpeechTrainingConfig = SpeechTrainingConfig()
+    scoring: ScoringConfig = Field(  # left out when empty, as `pretrain`
+        default=ScoringConfig(), exclude_if=lambda scoring: scoring.is_empty()
+    )
 
     @field_validator("pretrain")
     @classmethod
@@ -100,6 +110,26 @@ class Recipe(Config):
         if info.data.get("init_from"):
             raise ValueError("empty beside init_from, which gives all weights (set only one)")
         return pretrain
+
+    @field_validator("training")
+    @classmethod
+    def _draws_weights(
+        cls, training: SpeechTrainingConfig, info: ValidationInfo
+    ) -> SpeechTrainingConfig:
+        if training.initial_range and info.data.get("init_from"):
+            raise ValueError(
+                "without initial_range beside init_from, which gives all weights (set only one)"
+            )
+        return training
+
+    @field_validator("scoring")
+    @classmethod
+    def _is_in_the_case(cls, scoring: ScoringConfig, info: ValidationInfo) -> ScoringConfig:
+        case: Case = info.data["data"].case if "data" in info.data else "keep"
+        for word in (*scoring.replace, *scoring.replace.values(), *scoring.merge):
+            if normalize_text(word, case) != word:
+                raise ValueError(f"in the case of the texts, data.case = '{case}', unlike {word!r}")
+        return scoring
 
 
 class TextDataConfig(Config):
@@ -140,7 +170,19 @@ class LanguageRecipe(Config):
     training: LanguageTrainingConfig = LanguageTrainingConfig()
 
 
-AnyRecipe = Recipe | LanguageRecipe
+class TaskRecipe(Config):
+    """A complete recipe that brings its own task: `[task]` is what its `task.py` calls Config."""
+
+    program: ClassVar[ModuleType]
+
+    task: Config
+    seed: int = Field(default=1, ge=0)
+    data: TaskData = TaskData()
+    optimizer: OptimizerConfig = AdamWConfig(name="adamw")
+    training: TrainingConfig = TrainingConfig()
+
+
+AnyRecipe = Recipe | LanguageRecipe | TaskRecipe
 
 
 def recipe_file(recipe: Path) -> Path:
@@ -166,10 +208,22 @@ def load_recipe(recipe: Path, overrides: Sequence[str] = ()) -> AnyRecipe:
         ConfigError: every problem of the file and of the overrides, one a line.
     """
     file = recipe_file(recipe)
-    mapping = read_toml(file)
+    return parse_recipe(read_toml(file), file, overrides)
+
+
+def parse_recipe(mapping: dict[str, Any], file: Path, overrides: Sequence[str] = ()) -> AnyRecipe:
+    """The checked recipe in a mapping, which came from `file` or a training of it.
+
+    A section `[task]` makes it one with a task of its own, whose `task.py` is run.
+
+    Raises:
+        ConfigError: every problem of the mapping and of the overrides, one a line.
+    """
     for override in overrides:
         apply_override(mapping, override)
     match mapping.get("task", "speech"):
+        case dict():
+            return parse(task_recipe(file.parent), mapping, shown(file))
         case "language_model":
             return parse(LanguageRecipe, mapping, shown(file))
         case "speech":  # the only task there was: neither bundles nor run folders say it
@@ -177,8 +231,25 @@ def load_recipe(recipe: Path, overrides: Sequence[str] = ()) -> AnyRecipe:
             return parse(Recipe, speech, shown(file))
         case other:
             raise ConfigError(
-                f"{shown(file)}: 'task' must be 'speech' or 'language_model', got {other!r}"
+                f"{shown(file)}: 'task' must be 'speech', 'language_model' or a section [task], "
+                f"got {other!r}"
             )
+
+
+def task_recipe(folder: Path) -> type[TaskRecipe]:
+    """The schema of the recipes in a folder that brings its own task; runs its `task.py`.
+
+    Raises:
+        ConfigError: there is none, or it lacks `Config` or `build`.
+    """
+    advice = "a section [task] needs one; a recogniser or language model has no such section"
+    program = load_program(folder, "task", "build(config, data, seed)", advice)
+    config = getattr(program, "Config", None)
+    if not (isinstance(config, type) and issubclass(config, Config)):
+        raise ConfigError(f"{shown(folder / 'task.py')}: has no class Config, an asr.config.Config")
+    schema = create_model("TaskRecipe", __base__=TaskRecipe, task=(config, ...))
+    schema.program = program
+    return schema
 
 
 def apply_override(mapping: dict[str, Any], override: str) -> None:
@@ -251,4 +322,7 @@ def _as_value(value: Any) -> str:
         return f'"{escaped}"'
     if isinstance(value, list):
         return "[" + ", ".join(map(_as_value, value)) + "]"
+    if isinstance(value, dict):
+        pairs = (f"{_as_value(key)} = {_as_value(one)}" for key, one in value.items())
+        return "{" + ", ".join(pairs) + "}"
     return repr(value)

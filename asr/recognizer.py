@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from asr.building import build_model
+from asr.building import build_model, build_scoring
 from asr.bundle import WEIGHTS, Bundle, is_bundle, read_bundle
 from asr.data.audio import Audio, read_audio
 from asr.data.batching import Waveform
@@ -90,6 +90,7 @@ class Recognizer:
         folder: of the bundle.
         device: where it computes.
         decoder: what makes text of its scores.
+        scoring: which of its words are equal when errors are counted.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Recognizer:
         self.folder = bundle.folder
         self.device = device
         self.decoder = decoder
+        self.scoring = build_scoring(bundle.recipe.scoring, bundle.tokenizer.name)
 
     @property
     def sample_rate(self) -> int:
@@ -240,8 +242,10 @@ def default_bundle() -> Path:
 
 def described(recognizer: Recognizer) -> str:
     """One line about a recogniser: where it is and how good it was on its dev data."""
-    dev = recognizer.facts.get("dev")
-    score = f"dev WER {100 * dev['wer']:.1f} %" if dev else "no dev score"
+    dev, metric = recognizer.facts.get("dev"), recognizer.scoring.metric
+    # A bundle of an older version has the WER of phones.
+    name = metric if dev and metric in dev else "wer"
+    score = f"dev {name.upper()} {100 * dev[name]:.1f} %" if dev else "no dev score"
     unfinished = "" if recognizer.facts.get("finished") else ", training not finished"
     return f"model {shown(recognizer.folder)} ({score}{unfinished})"
 

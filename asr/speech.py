@@ -18,6 +18,7 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AudioError
 from asr.frontend.augment import add_noise, change_speed
 from asr.models.speech import SpeechModel
+from asr.scoring.equivalence import PLAIN, Scoring
 from asr.scoring.error_rate import score_corpus
 from asr.training.task import Advance, BatchPlan, Evaluation, Skipped
 
@@ -34,11 +35,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The utterances of a recipe; dev and test may be empty."""
+    """The utterances of a recipe; dev and test may be empty. `scoring`: how these are scored."""
 
     train: Sequence[Utterance]
     dev: Sequence[Utterance]
     test: Sequence[Utterance]
+    scoring: Scoring = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Sampling:
         speed_factors: one is drawn per utterance and epoch.
         noise_probability: share of utterances with noise.
         noise_snr_db: lowest and highest dB of speech over noise.
+        batch_utterances: most utterances in a batch; 0: as many as fit.
     """
 
     batch_seconds: float
@@ -58,6 +61,7 @@ class Sampling:
     speed_factors: tuple[float, ...] = (1.0,)
     noise_probability: float = 0.0
     noise_snr_db: tuple[float, float] = (10.0, 40.0)
+    batch_utterances: int = 0
 
 
 class SpeechTask:
@@ -127,6 +131,7 @@ class SpeechTask:
         batches = plan_batches(
             durations,
             batch_seconds=self._sampling.batch_seconds,
+            batch_utterances=self._sampling.batch_utterances,
             seed=self._sampling.seed,
             epoch=epoch,
         )
@@ -178,7 +183,7 @@ class SpeechTask:
         return self._criterion(outputs, lengths, batch, texts)
 
     def evaluate(self, split: str, device: torch.device, advance: Advance) -> Evaluation | None:
-        """Greedy WER and CER; None when the split is empty."""
+        """Greedy WER and CER, or PER where words are phones; None when the split is empty."""
         utterances = {"dev": self._splits.dev, "test": self._splits.test}[split]
         if not utterances:
             return None
@@ -199,8 +204,7 @@ class SpeechTask:
             for name, result in results.items()
             if not isinstance(result, AudioError)
         }
-        score = score_corpus(references, hypotheses)
-        metrics = {"wer": score.wer.rate, "cer": score.cer.rate}
+        metrics = score_corpus(references, hypotheses, scoring=self._splits.scoring).metrics()
         if len(hypotheses) < len(utterances):
             metrics["unreadable"] = float(len(utterances) - len(hypotheses))
         shown = utterances[:: -(-len(utterances) // NUM_EXAMPLES)]
@@ -212,15 +216,14 @@ class SpeechTask:
                 f"hypothesis: {hypotheses.get(utterance.id, '(unreadable)')}",
             )
         ]
-        return Evaluation(metrics, monitor="wer", examples=examples)
+        return Evaluation(metrics, monitor=self._splits.scoring.metric, examples=examples)
 
     def write_bundle(self, folder: Path, facts: Mapping[str, object]) -> None:
         """Write the recogniser as a user loads it."""
         self._write_bundle(folder, facts)
 
-    def artifacts(self, folder: Path) -> None:
-        """Nothing to draw yet: a recogniser shows itself by its transcripts."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def artifacts(self, folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+        """Nothing to draw: a recogniser shows itself by its transcripts."""
 
     def _speeds(self, epoch: int) -> Sequence[float]:
         """The speed factor of every utterance in an epoch."""

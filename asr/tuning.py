@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +34,8 @@ from asr.evaluation import evaluate
 from asr.lm.loading import model_name
 from asr.recognizer import Recognizer, load
 from asr.scoring.alignment import EditCounts, count_edits
+from asr.scoring.equivalence import PLAIN, Scoring, Unit
+from asr.scoring.surface import Point, rate_picture, rate_table
 from asr.storage import write_atomically
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
@@ -42,16 +43,6 @@ BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
 REFINEMENTS = 2
 PLANNED = len(WEIGHTS) * len(BONUSES) + 8 * REFINEMENTS  # points; fewer where they meet an edge
 Advance = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """The error rates of one pair of weights."""
-
-    lm_weight: float
-    word_bonus: float
-    wer: float
-    cer: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +84,18 @@ class Surface:
         best: the choice.
         greedy_wer: of the best path, without a search.
         confidences: of the words, with the choice.
+        unit: what words are; with phones, the rates are those of phones.
     """
 
     points: tuple[Point, ...]
     best: Point
     greedy_wer: float
     confidences: Confidences
+    unit: Unit = "word"
 
     def table(self) -> str:
-        """WER in percent: a row for each weight, a column for each bonus, the choice marked."""
-        title = "word error rate in %: weights of the model down, word bonuses across; * the choice"
-        bonuses = sorted({point.word_bonus for point in self.points})
-        found = {(point.lm_weight, point.word_bonus): point for point in self.points}
-        lines = [title, "weight\\bonus" + "".join(f"{bonus:>9g}" for bonus in bonuses)]
-        for weight in sorted({point.lm_weight for point in self.points}):
-            row = [found.get((weight, bonus)) for bonus in bonuses]
-            lines.append(f"{weight:>12g}" + "".join(self._cell(point) for point in row))
-        return "\n".join(lines) + "\n"
-
-    def _cell(self, point: Point | None) -> str:
-        if point is None:
-            return " " * 9
-        return f"{100 * point.wer:>8.2f}" + ("*" if point == self.best else " ")
+        """Error rates in percent: a row a weight, a column a bonus, the choice marked."""
+        return rate_table(self.points, self.best, self.unit)
 
 
 def tune(
@@ -167,9 +148,11 @@ def tune(
             f"{len(greedy.failures)} recordings of {shown(manifest)} cannot be read, such as "
             f"'{shown(name)}': {failure}; mend or remove them"
         )
-    trials = _Trials(search, scores, _references(references, recognizer), advance)
+    spoken, scoring = _references(references, recognizer), recognizer.scoring
+    trials = _Trials(search, scores, spoken, advance, scoring=scoring)
     points, best = trials.run()
-    surface = Surface(points, best, greedy.score.wer.rate, trials.confidences(best))
+    greedy_wer, confidences = greedy.score.wer.rate, trials.confidences(best)
+    surface = Surface(points, best, greedy_wer, confidences, scoring.unit)
     add_tuning(bundle, _tuning(search, decoding, manifest, surface, command))
     return surface
 
@@ -182,7 +165,9 @@ def write_surface(surface: Surface, folder: Path) -> list[Path]:
     """
     table = folder / "surface.txt"
     write_atomically(table, surface.table())
-    picture = _picture(surface)
+    picture = rate_picture(
+        surface.points, surface.best, greedy_wer=surface.greedy_wer, unit=surface.unit
+    )
     if picture is None:
         return [table]
     write_atomically(folder / "surface.png", picture)
@@ -198,9 +183,11 @@ class _Trials:
         scores: Mapping[str, NDArray[np.float32]],
         references: Mapping[str, str],
         advance: Advance,
+        *,
+        scoring: Scoring = PLAIN,
     ) -> None:
         self._search, self._scores, self._references = search, scores, references
-        self._advance = advance
+        self._advance, self._scoring = advance, scoring
         self._points: dict[tuple[float, float], Point] = {}
 
     def run(self) -> tuple[tuple[Point, ...], Point]:
@@ -220,7 +207,7 @@ class _Trials:
         judgements = [
             one
             for name, found in self._decoded(best.lm_weight, best.word_bonus)
-            for one in judged(words(self._references[name]), found[0])
+            for one in judged(words(self._references[name]), self._as_scored(found[0]))
         ]
         confidences = [confidence for confidence, _ in judgements]
         correct = [right for _, right in judgements]
@@ -244,10 +231,14 @@ class _Trials:
     def _point(self, weight: float, bonus: float) -> Point:
         in_words, in_characters = EditCounts(), EditCounts()
         for name, found in self._decoded(weight, bonus):
-            said, heard = self._references[name], found[0].text
+            said, heard = self._references[name], self._scoring.replaced(found[0].text)
             in_words += count_edits(words(said), words(heard))
             in_characters += count_edits(said, heard)
         return Point(weight, bonus, _rate(in_words), _rate(in_characters))
+
+    def _as_scored(self, found: Hypothesis) -> Hypothesis:
+        as_scored = (w._replace(word=self._scoring.replaced(w.word)) for w in found.words)
+        return replace(found, words=tuple(word for word in as_scored if word.word))
 
     def _decoded(self, weight: float, bonus: float) -> Iterator[tuple[str, list[Hypothesis]]]:
         fusion = replace(self._search.fusion, lm_weight=weight, word_bonus=bonus)
@@ -281,7 +272,8 @@ def _check(bundle: Bundle, manifest: Path, decoding: Decoding) -> None:
 
 def _references(utterances: Mapping[str, Utterance], recognizer: Recognizer) -> dict[str, str]:
     case = recognizer.recipe.data.case
-    return {name: normalize_text(u.text, case) for name, u in utterances.items()}
+    replaced = recognizer.scoring.replaced
+    return {name: replaced(normalize_text(u.text, case)) for name, u in utterances.items()}
 
 
 def _tuning(
@@ -312,34 +304,3 @@ def _tuning(
 
 def _rate(edits: EditCounts) -> float:
     return edits.errors / max(1, edits.reference_length)
-
-
-def _picture(surface: Surface) -> bytes | None:
-    """The surface as a PNG; None where matplotlib is not installed."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
-    import io
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_subplot()
-    bonuses = [point.word_bonus for point in surface.points]
-    weights = [point.lm_weight for point in surface.points]
-    rates = [100 * point.wer for point in surface.points]
-    shading = axes.tricontourf(bonuses, weights, rates, levels=20, cmap="viridis_r")
-    axes.plot(bonuses, weights, ".", color="black", markersize=3)
-    best = surface.best
-    axes.plot([best.word_bonus], [best.lm_weight], "o", color="red", fillstyle="none", markersize=9)
-    axes.set_xlabel("word bonus (nats)")
-    axes.set_ylabel("language model weight")
-    axes.set_title(
-        f"{100 * best.wer:.2f} % WER at weight {best.lm_weight:g}, bonus {best.word_bonus:g} "
-        f"(greedy {100 * surface.greedy_wer:.2f} %)"
-    )
-    figure.colorbar(shading, label="WER (%)")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    return content.getvalue()

@@ -10,7 +10,7 @@ LADDER = [
     {"__main__"},
     {"cli"},
     {"tuning"},
-    {"experiment", "transcription", "evaluation"},
+    {"experiment", "showing", "transcription", "evaluation"},
     {"recognizer"},
     {"building", "preparation", "decoder", "made_speech"},
     {"warm_start", "pretraining"},

@@ -14,7 +14,9 @@ import torch
 import asr
 from asr.bundle import model_card, read_bundle
 from asr.errors import AudioError, ConfigError, ModelError
+from asr.evaluation import evaluate
 from asr.recognizer import Recognizer, default_bundle, described
+from asr.scoring.equivalence import Scoring
 from asr.storage import MANIFEST, file_hash, load_tensors, save_tensors
 from tests.lm.made_neural import write_neural
 from tests.made import RATE, recipe_with, spoken
@@ -165,6 +167,36 @@ def test_facts_and_card(recognizer: Recognizer, trained: Path) -> None:
     assert "not finished" not in card
     assert described(recognizer).startswith("model ")
     assert "dev WER" in described(recognizer)
+
+
+def test_the_score_of_phones_is_described(trained: Path) -> None:
+    recognizer = asr.load(trained / "run" / "best")
+    recognizer.scoring = Scoring(unit="phone")
+    for dev, said in (
+        ({"per": 0.25, "per_merged": 0.2}, "dev PER 25.0 %"),
+        ({"wer": 0.25, "cer": 0.1}, "dev WER 25.0 %"),  # a bundle of an older version
+        ({}, "no dev score"),
+    ):
+        recognizer.facts = {"dev": dev, "finished": True}
+        assert described(recognizer) == f"model {recognizer.folder} ({said})"
+
+
+def test_a_bundle_knows_how_it_is_scored(bundle: Path, trained: Path) -> None:
+    manifest = trained / "data" / "test.jsonl"
+    assert asr.load(bundle).scoring == Scoring()
+    plain = evaluate(asr.load(bundle), manifest)
+    content = json.loads((bundle / "recipe.json").read_text(encoding="utf-8"))
+    content["recipe"]["scoring"] = {"replace": {"FACE": "", "A": "BEE"}, "merge": ["BEE"]}
+    change_json(bundle / "recipe.json", **content)
+    result = evaluate(asr.load(bundle), manifest)
+    references = [one.reference for one in result.score.utterances]
+    assert references == ["BED", "CAB", "DAD", "BEE BEE"], "of BED, CAB FACE, DAD, A BEE"
+    assert result.score.merged is not None
+    assert (result.score.wer.reference_length, result.score.merged.reference_length) == (5, 4)
+    assert set(result.as_dict()) - set(plain.as_dict()) == {"wer_merged", "words_merged"}
+    assert set(plain.as_dict()) < set(result.as_dict())
+    assert "WER with repeats merged " in result.report()
+    assert "merged" not in plain.report()
 
 
 def test_the_default_bundle(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import torch
 from asr.building import build_task
 from asr.data.audio import write_wav
 from asr.data.manifest import Utterance, read_manifest, write_manifest
+from asr.decoding.hypothesis import Hypothesis
 from asr.errors import ConfigError, DataError
 from asr.recipe import Recipe, load_recipe
 from asr.speech import SpeechTask, hours
@@ -163,6 +164,28 @@ def test_evaluation_counts_an_unreadable_file_as_deletions(data: Path, tmp_path:
     assert "hypothesis: (unreadable)" in evaluation.examples
 
 
+def test_evaluation_scores_words_as_the_recipe_says(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said: A A and A BEE. Heard: A and A A BEE. A deletion and an insertion; none once merged."""
+    heard = {"BED": "", "CAB FACE": "A", "DAD": "BED", "A BEE": "A FACE BEE"}
+
+    def recognized(
+        model: object, decoder: object, utterances: list[Utterance], **more: object
+    ) -> list[tuple[Utterance, list[Hypothesis]]]:
+        return [(u, [Hypothesis((), 0.0, heard[u.text], (), 0.0)]) for u in utterances]
+
+    monkeypatch.setattr("asr.speech.recognize", recognized)
+    given = ['scoring.replace={CAB = "A", FACE = "A", BED = "", DAD = ""}', 'scoring.merge=["A"]']
+    evaluation = task_of(data, tmp_path, *given).evaluate("dev", CPU, no_advance)
+    assert evaluation is not None
+    assert evaluation.metrics == {"wer": 2 / 4, "cer": 4 / 8, "wer_merged": 0.0}
+    plain = task_of(data, tmp_path / "plain").evaluate("dev", CPU, no_advance)
+    assert plain is not None
+    assert plain.metrics == {"wer": 5 / 6, "cer": pytest.approx(17 / 19)}
+    assert evaluation.monitor == plain.monitor == "wer"
+
+
 def test_no_dev_data_is_no_evaluation(data: Path, tmp_path: Path) -> None:
     task = task_of(data, tmp_path, "data.dev=")
     assert task.evaluate("dev", CPU, no_advance) is None
@@ -203,9 +226,9 @@ def test_every_front_end_can_be_built_and_run(
     assert torch.isfinite(task.loss(batch, CPU)).all()
 
 
-def test_artifacts_is_a_folder(data: Path, tmp_path: Path) -> None:
-    task_of(data, tmp_path).artifacts(tmp_path / "pictures")
-    assert (tmp_path / "pictures").is_dir()
+def test_there_is_nothing_to_show(data: Path, tmp_path: Path) -> None:
+    task_of(data, tmp_path).artifacts(tmp_path / "pictures", [])
+    assert not (tmp_path / "pictures").exists()
 
 
 def test_hours() -> None:

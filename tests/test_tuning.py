@@ -17,6 +17,7 @@ from asr.errors import ConfigError, DataError, ModelError, ResourceError
 from asr.lm.arpa import write_arpa
 from asr.lm.estimate import estimate
 from asr.recognizer import load
+from asr.scoring.equivalence import Scoring
 from asr.tuning import Confidences, Point, Surface, _Trials, _tuning, tune, write_surface
 
 SURE = Confidences(Calibration(), right=3, wrong=1, before=0.1, after=0.2)
@@ -130,6 +131,24 @@ def test_confidences_of_right_and_wrong_words_are_counted(monkeypatch: pytest.Mo
         found = trials.confidences(best)
         assert (found.right, found.wrong) == (right, 2 - right)
         assert ("not defined" not in found.line()) == defined == (not math.isnan(found.after))
+
+
+def test_words_are_weighed_as_they_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said: B D. Heard: A Q C, scored as B C: one word is right."""
+
+    def decoded(self: _Trials, weight: float, bonus: float) -> list[tuple[str, list[Hypothesis]]]:
+        words = (Word("A", 0, 1, 0.9), Word("Q", 1, 2, 0.8), Word("C", 2, 3, 0.6))
+        return [("u", [Hypothesis((), -1.0, "A Q C", words, -1.0)])]
+
+    monkeypatch.setattr(_Trials, "_decoded", decoded)
+    search, said = BeamSearch(["_", "A"]), {"u": "B D"}
+    scoring = Scoring(replace={"A": "B", "Q": ""})
+    trials = _Trials(search, {}, said, lambda done, total: None, scoring=scoring)
+    assert trials._point(1.0, 0.0) == Point(1.0, 0.0, wer=1 / 2, cer=1 / 3)
+    found = trials.confidences(Point(1.0, 0.0, 0.5, 0.3))
+    assert (found.right, found.wrong) == (1, 1)
+    plain = _Trials(search, {}, said, lambda done, total: None)
+    assert plain._point(1.0, 0.0) == Point(1.0, 0.0, wer=3 / 2, cer=4 / 3)
 
 
 def test_what_cannot_be_tuned(trained: Path, bundle: Path, arpa: Path, tmp_path: Path) -> None:

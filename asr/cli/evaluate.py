@@ -41,7 +41,7 @@ def evaluate_command(
     nbest: Nbest = 1,
     device: Device = "auto",
 ) -> int:
-    """Transcribe a manifest and score it: WER and CER with intervals, the worst utterances."""
+    """Transcribe a manifest and score it: error rates with intervals, the worst utterances."""
     from asr.evaluation import evaluate, write_results
     from asr.models.transducer import TransducerModel
     from asr.recognizer import load

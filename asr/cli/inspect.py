@@ -24,8 +24,12 @@ def info_command(
     """Show what a bundle is: its scores, its network, and the command that made it."""
     from asr.bundle import read_bundle
     from asr.lm.neural_bundle import is_neural_bundle, read_neural_bundle
+    from asr.training.plain_task import is_task_bundle, read_task_bundle
 
-    if is_neural_bundle(bundle):
+    if is_task_bundle(bundle):
+        told = dict(read_task_bundle(bundle))
+        facts = {"recipe": told.pop("recipe", {}), "facts": told}
+    elif is_neural_bundle(bundle):
         model = read_neural_bundle(bundle)
         facts = {"recipe": dict(model.recipe), "facts": dict(model.facts)}
     else:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from asr.cli import (
+    artifacts,
     combine,
     decode,
     evaluate,
@@ -38,6 +39,7 @@ app.command("decode")(decode.decode_command)
 app.command("tune")(tune.tune_command)
 app.command("rescore")(rescore.rescore_command)
 app.command("combine")(combine.combine_command)
+app.command("artifacts")(artifacts.artifacts_command)
 app.command("config")(inspect.config_command)
 app.command("info")(inspect.info_command)
 app.add_typer(lm.app, name="lm")

@@ -44,6 +44,6 @@ def train_command(
 
 def _score(metric: str, value: float) -> str:
     """A metric for a person: error rates as percentages."""
-    if metric in ("wer", "cer", "per"):
-        return f"{metric.upper()} {100 * value:.2f} %"
-    return f"{metric.replace('_', ' ')} {value:.4g}"
+    from asr.scoring.table import rates_text
+
+    return rates_text({metric: value}) or f"{metric.replace('_', ' ')} {value:.4g}"

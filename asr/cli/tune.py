@@ -62,11 +62,13 @@ def tune_command(
 
 def _print(surface: "Surface") -> None:
     """What was found, on stdout."""
-    best = surface.best
+    from asr.scoring.surface import RATE_NAMES
+
+    best, rate = surface.best, RATE_NAMES[surface.unit]
     print(surface.table(), end="")
     print(
-        f"weight {best.lm_weight:g}, word bonus {best.word_bonus:g}: dev WER {100 * best.wer:.2f} %"
-        f" (greedy {100 * surface.greedy_wer:.2f} %)"
+        f"weight {best.lm_weight:g}, word bonus {best.word_bonus:g}: dev {rate} "
+        f"{100 * best.wer:.2f} % (greedy {100 * surface.greedy_wer:.2f} %)"
     )
     print(surface.confidences.line())
 

@@ -70,7 +70,12 @@ def collate(
 
 
 def plan_batches(
-    durations: Sequence[float], *, batch_seconds: float, seed: int, epoch: int
+    durations: Sequence[float],
+    *,
+    batch_seconds: float,
+    seed: int,
+    epoch: int,
+    batch_utterances: int = 0,
 ) -> list[list[int]]:
     """The batches of one epoch: every index once, similar lengths together, in random order.
 
@@ -83,12 +88,16 @@ def plan_batches(
         batch_seconds: most seconds in a batch, padding included.
         seed: of the training.
         epoch: from 0.
+        batch_utterances: most utterances in a batch; 0: as many as fit.
+
+    Raises:
+        ValueError: a limit out of its range.
     """
     random = np.random.default_rng((seed, epoch))
     # 1 % of disturbance swaps neighbours and costs next to no padding.
     disturbed = np.asarray(durations) * random.uniform(0.99, 1.01, size=len(durations))
     order = np.argsort(disturbed, kind="stable").tolist()
-    batches = _cut(order, durations, batch_seconds)
+    batches = _cut(order, durations, batch_seconds, batch_utterances)
     return [batches[position] for position in random.permutation(len(batches))]
 
 
@@ -98,16 +107,21 @@ def group_by_length(durations: Sequence[float], *, batch_seconds: float) -> list
     return _cut(order, durations, batch_seconds)
 
 
-def _cut(order: Sequence[int], durations: Sequence[float], batch_seconds: float) -> list[list[int]]:
-    """`order` cut into batches whose padded size stays within `batch_seconds`."""
+def _cut(
+    order: Sequence[int], durations: Sequence[float], batch_seconds: float, most: int = 0
+) -> list[list[int]]:
+    """`order` cut into batches within `batch_seconds`, padded, and `most` utterances (0: any)."""
     if not batch_seconds > 0:
         raise ValueError(f"batch_seconds must be positive, got {batch_seconds}")
+    if most < 0:
+        raise ValueError(f"batch_utterances must be at least 0, got {most}")
     batches: list[list[int]] = []
     current: list[int] = []
     longest = 0.0
     for index in order:
         longest = max(longest, durations[index])
-        if current and longest * (len(current) + 1) > batch_seconds:
+        is_full = longest * (len(current) + 1) > batch_seconds or len(current) == most > 0
+        if current and is_full:
             batches.append(current)
             current, longest = [], durations[index]
         current.append(index)

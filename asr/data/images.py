@@ -78,8 +78,9 @@ def read_images(path: Path) -> Images:
         DataError: there is none, it is something else, or it has no image.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            images = archive[KEY]
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            content = io.BytesIO(archive.read(f"{KEY}.npy"))
+        images: Images = np.lib.format.read_array(content, allow_pickle=False)  # type: ignore[no-untyped-call]
     except FileNotFoundError as error:
         raise DataError(f"{shown(path)}: no such file; make it with asr prepare") from error
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -91,7 +92,7 @@ def read_images(path: Path) -> Images:
             f"{shown(path)}: needs images, uint8 (N, H, W) or (N, H, W, 3), but has "
             f"{images.dtype} {images.shape}"
         )
-    return np.asarray(images, dtype=np.uint8)
+    return images
 
 
 def padded(images: Images, size: int) -> Images:

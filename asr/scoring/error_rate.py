@@ -3,7 +3,8 @@
 The rate of a set is its total number of errors by the total length of its references, never the
 mean of the rates of its utterances; it can exceed 1. Text is normalised first (`normalize_text`):
 words are what stands between white space, characters are Unicode code points, single spaces
-included. The error rate of phones is the word error rate of texts whose words are phones.
+included. The error rate of phones is the word error rate of texts whose words are phones. Words may
+be scored as others (`asr.scoring.equivalence`), in references and hypotheses alike.
 
 Edge cases: an utterance without reference text counts its insertions and adds no length. A set
 without any reference text has its number of errors as its rate. A reference without a hypothesis is
@@ -17,6 +18,7 @@ from asr.data.text import Case, normalize_text, words
 from asr.errors import DataError, shown
 from asr.scoring.alignment import Edit, EditCounts, align_units, count_edits
 from asr.scoring.bootstrap import Interval, rate_interval
+from asr.scoring.equivalence import PLAIN, Scoring, Unit
 from asr.version import __version__
 
 NAMED = 5  # utterances that an error message names
@@ -61,11 +63,12 @@ class UtteranceScore:
 
     Attributes:
         utterance: its id.
-        reference: what was said, normalised.
-        hypothesis: what was recognised, normalised.
+        reference: what was said, normalised, each word as it is scored.
+        hypothesis: what was recognised, likewise.
         missing: no hypothesis was given.
         words: errors in words.
         characters: errors in characters.
+        merged: errors in words when repeats are one; None where none may be.
     """
 
     utterance: str
@@ -74,6 +77,7 @@ class UtteranceScore:
     missing: bool
     words: EditCounts
     characters: EditCounts
+    merged: EditCounts | None = None
 
     def edits(self) -> tuple[Edit, ...]:
         """How the words of the reference became those of the hypothesis."""
@@ -85,19 +89,33 @@ class CorpusScore:
     """A test set.
 
     Attributes:
-        wer: word error rate.
-        cer: character error rate.
+        wer: word error rate; where words are phones, the phone error rate.
+        cer: character error rate; where words are phones, it means nothing.
         utterances: all of them, in the order of the references.
+        unit: what words are.
+        merged: as `wer`, when repeats are one; None where none may be.
     """
 
     wer: ErrorRate
     cer: ErrorRate
     utterances: tuple[UtteranceScore, ...]
+    unit: Unit = "word"
+    merged: ErrorRate | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The ids that had no hypothesis."""
         return tuple(score.utterance for score in self.utterances if score.missing)
+
+    def metrics(self) -> dict[str, float]:
+        """The rates that mean something, by name: `wer` and `cer`, or `per`; and `…_merged`."""
+        main = "per" if self.unit == "phone" else "wer"
+        rates = {main: self.wer.rate}
+        if self.unit == "word":
+            rates["cer"] = self.cer.rate
+        if self.merged is not None:
+            rates[f"{main}_merged"] = self.merged.rate
+        return rates
 
     @property
     def wrong_utterances(self) -> int:
@@ -111,6 +129,7 @@ def score_corpus(
     *,
     speakers: Mapping[str, str] | None = None,
     case: Case = "keep",
+    scoring: Scoring = PLAIN,
 ) -> CorpusScore:
     """The error rates of `hypotheses`.
 
@@ -120,6 +139,7 @@ def score_corpus(
         speakers: id → speaker, for the interval over speakers; an utterance that is not there
             counts as by a speaker of its own. None: no such interval.
         case: "lower" or "upper" to score texts that differ in case as equal.
+        scoring: which words are scored as others, after the change of case.
 
     Raises:
         DataError: no references, or hypotheses for ids that are not among them.
@@ -135,24 +155,44 @@ def score_corpus(
             "Are they of the same test set?"
         )
     utterances = tuple(
-        _score(utterance, reference, hypotheses.get(utterance), case)
+        _score(utterance, reference, hypotheses.get(utterance), case=case, scoring=scoring)
         for utterance, reference in references.items()
     )
     groups = None if speakers is None else [_group(score, speakers) for score in utterances]
+    changed = scoring.signature()
+    of_words = signature(scoring.metric, case, changed)
+    of_merged = signature(scoring.metric, case, scoring.signature(merged=True))
+    merged = [score.merged for score in utterances if score.merged is not None]
     return CorpusScore(
-        wer=_rate([score.words for score in utterances], groups, signature("wer", case)),
-        cer=_rate([score.characters for score in utterances], groups, signature("cer", case)),
+        wer=_rate([score.words for score in utterances], groups, of_words),
+        cer=_rate(
+            [score.characters for score in utterances], groups, signature("cer", case, changed)
+        ),
         utterances=utterances,
+        unit=scoring.unit,
+        merged=_rate(merged, groups, of_merged) if merged else None,
     )
 
 
-def signature(metric: str, case: Case = "keep") -> str:
-    """How a number was made, such as "wer|case:keep|nfc|v:0.1.0"."""
-    return f"{metric}|case:{case}|nfc|v:{__version__}"
+def signature(metric: str, case: Case = "keep", scoring: str = "") -> str:
+    """How a number was made, such as "wer|case:keep|nfc|v:0.1.0".
+
+    Args:
+        metric: the name of the rate.
+        case: what was done to it.
+        scoring: of `Scoring.signature`.
+    """
+    return "|".join(filter(None, (metric, f"case:{case}", "nfc", scoring, f"v:{__version__}")))
 
 
-def _score(utterance: str, reference: str, hypothesis: str | None, case: Case) -> UtteranceScore:
-    spoken, recognised = normalize_text(reference, case), normalize_text(hypothesis or "", case)
+def _score(
+    utterance: str, reference: str, hypothesis: str | None, *, case: Case, scoring: Scoring
+) -> UtteranceScore:
+    spoken = scoring.replaced(normalize_text(reference, case))
+    recognised = scoring.replaced(normalize_text(hypothesis or "", case))
+    merged = None
+    if scoring.merge:
+        merged = count_edits(words(scoring.merged(spoken)), words(scoring.merged(recognised)))
     return UtteranceScore(
         utterance=utterance,
         reference=spoken,
@@ -160,6 +200,7 @@ def _score(utterance: str, reference: str, hypothesis: str | None, case: Case) -
         missing=hypothesis is None,
         words=count_edits(words(spoken), words(recognised)),
         characters=count_edits(spoken, recognised),
+        merged=merged,
     )
 
 

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,13 @@ from asr.scoring.error_rate import CorpusScore, ErrorRate, UtteranceScore
 
 LETTERS = {"correct": " ", "substitution": "S", "deletion": "D", "insertion": "I"}
 LABELS = ("REF:  ", "HYP:  ", "EVAL: ")
+RATES = {  # names of metrics that are rates, and what people call them
+    "wer": "WER",
+    "cer": "CER",
+    "per": "PER",
+    "wer_merged": "WER with repeats merged",
+    "per_merged": "PER with repeats merged",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +39,23 @@ class Confusions:
 def summary(score: CorpusScore) -> str:
     """The rates of a test set in a few lines, with the signatures."""
     total = len(score.utterances)
-    lines = [_rate_line("WER", score.wer, "words"), _rate_line("CER", score.cer, "characters")]
+    main, units = ("PER", "phones") if score.unit == "phone" else ("WER", "words")
+    lines = [_rate_line(main, score.wer, units)]
+    if score.merged is not None:
+        lines.append(_rate_line(f"{main} with repeats merged", score.merged, units))
+    if score.unit == "word":
+        lines.append(_rate_line("CER", score.cer, "characters"))
     lines.append(f"{score.wrong_utterances} of {total} utterances have an error")
     if score.missing:
         lines.append(f"{len(score.missing)} of {total} utterances have no hypothesis")
     return "\n".join(lines)
+
+
+def rates_text(metrics: Mapping[str, float]) -> str:
+    """The rates among metrics in one line, such as "WER 10.00 %, CER 4.32 %"."""
+    return ", ".join(
+        f"{RATES[name]} {100 * value:.2f} %" for name, value in metrics.items() if name in RATES
+    )
 
 
 def worst(score: CorpusScore, count: int) -> list[UtteranceScore]:

@@ -124,7 +124,8 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     path = folder / METRICS
     if not path.is_file():
         return []
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = path.read_text(encoding="utf-8").split("\n")
+    records = [json.loads(line) for line in lines if line]
     return [
         {name: value for name, value in record.items() if name not in ("kind", "step")}
         for record in records

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -15,6 +15,14 @@ class TrainingConfig(Config):
     """What every task has in the section `[training]` of its recipes; each adds its batch size."""
 
     epochs: int = Field(default=40, ge=1)
+    # All trained weights begin uniform in ± this, as in Graves et al. (2013): 0.1; 0: as each layer
+    # draws its own. Weights of bundles stay. Left out when 0: other runs are as they were before.
+    initial_range: float = Field(default=0.0, ge=0, exclude_if=lambda value: value == 0)
+    # Epochs after which the task shows what the model can do, in artifacts/ of the run folder; it
+    # does so at the end in any case. Left out when empty: other runs are as they were before.
+    artifacts: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[], exclude_if=lambda value: not value
+    )
     accumulate: int = Field(default=1, ge=1)  # batches per update
     clip_norm: float = Field(default=5.0, ge=0)  # largest gradient norm; 0 = no clipping
     weight_noise: float = Field(default=0.0, ge=0)  # deviation; the papers use 0.075
@@ -47,6 +55,7 @@ class Settings:
         seed: of everything random.
         recipe: all settings as JSON, noted in the run folder and compared on resuming.
         judge_start: evaluate the starting weights before the first epoch and let them compete.
+        facts: for every bundle, besides what the loop knows.
     """
 
     training: TrainingConfig
@@ -54,3 +63,4 @@ class Settings:
     seed: int
     recipe: Mapping[str, Any] = field(default_factory=dict)
     judge_start: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)

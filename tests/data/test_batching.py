@@ -47,6 +47,31 @@ def test_an_epoch_has_every_utterance_once_and_batches_within_the_limit(
 
 
 @settings(deadline=None)
+@given(durations=durations_lists, limit=limits, most=st.integers(1, 5))
+def test_batches_of_few_utterances(durations: list[float], limit: float, most: int) -> None:
+    plan = {"batch_seconds": limit, "seed": 1, "epoch": 2}
+    batches = plan_batches(durations, **plan, batch_utterances=most)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(durations)))
+    for batch in batches:
+        assert 1 <= len(batch) <= most
+        assert len(batch) == 1 or padded_seconds(durations, batch) <= limit
+    assert plan_batches(durations, **plan, batch_utterances=61) == plan_batches(durations, **plan)
+
+
+def test_a_full_batch_has_as_many_utterances_as_it_may() -> None:
+    batches = plan_batches([1.0] * 7, batch_seconds=100.0, seed=1, epoch=0, batch_utterances=3)
+    assert sorted(map(len, batches)) == [1, 3, 3]
+    single = plan_batches([1.0] * 7, batch_seconds=100.0, seed=1, epoch=0, batch_utterances=1)
+    assert sorted(single) == [[index] for index in range(7)]
+    assert single != sorted(single), "in random order"
+
+
+def test_no_batch_has_fewer_than_no_utterances() -> None:
+    with pytest.raises(ValueError, match="batch_utterances must be at least 0, got -1"):
+        plan_batches([1.0], batch_seconds=1.0, seed=1, epoch=0, batch_utterances=-1)
+
+
+@settings(deadline=None)
 @given(durations=durations_lists, limit=limits)
 def test_evaluation_has_every_utterance_once_the_shortest_first(
     durations: list[float], limit: float

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from asr.errors import shown
 from asr.scoring.alignment import align_units
+from asr.scoring.equivalence import Scoring
 from asr.scoring.error_rate import score_corpus
-from asr.scoring.table import aligned_text, confusions, display_width, summary, worst
+from asr.scoring.table import aligned_text, confusions, display_width, rates_text, summary, worst
 
 any_words = st.lists(st.text(st.characters(exclude_characters=" "), min_size=1, max_size=5))
 
@@ -136,3 +137,23 @@ def test_a_summary_without_intervals() -> None:
     lines = summary(score_corpus({"x": "a"}, {"x": "a"})).split("\n")
     assert lines[0].startswith("WER 0.00 %: 0 errors in 1 words")
     assert len(lines) == 3
+
+
+def test_a_summary_of_phones() -> None:
+    """Without characters; with repeats merged where they may be."""
+    scoring = Scoring(unit="phone", replace={"h#": "sil"}, merge={"sil"})
+    score = score_corpus({"x": "h# h# a", "y": "a"}, {"x": "h# a", "y": "b"}, scoring=scoring)
+    lines = summary(score).split("\n")
+    assert lines[0].startswith("PER 50.00 % [")
+    assert ": 2 errors in 4 phones (1 substitutions, 1 deletions, 0 insertions) per|" in lines[0]
+    assert lines[1].startswith("PER with repeats merged 33.33 % [")
+    assert ": 1 errors in 3 phones (" in lines[1]
+    assert lines[2:] == ["2 of 2 utterances have an error"]
+    assert confusions(score, 5).deletions == (("sil", 1),)
+
+
+def test_rates_among_metrics() -> None:
+    metrics = {"per": 0.25, "per_merged": 0.2, "unreadable": 2.0}
+    assert rates_text(metrics) == "PER 25.00 %, PER with repeats merged 20.00 %"
+    assert rates_text({"wer": 0.1, "cer": 0.04321}) == "WER 10.00 %, CER 4.32 %"
+    assert rates_text({"perplexity": 3.0}) == ""

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asr.data.corpus.prepared import MARKER, check_complete, in_order, read_marker
+from asr.data.corpus.prepared import (
+    MARKER,
+    PreparedData,
+    check_complete,
+    find_prepared,
+    in_order,
+    read_marker,
+)
+from asr.data.corpus.prepared_texts import PreparedTexts, find_texts
 from asr.data.images import Images, write_images
 from asr.errors import shown
 from asr.storage import write_json
@@ -87,6 +95,11 @@ def find_images(out: Path) -> PreparedImages | None:
     if not summary or not all(_file(out, name).is_file() for name in summary["images"]):
         return None
     return _prepared(out, summary)
+
+
+def find_any(out: Path) -> PreparedData | PreparedTexts | PreparedImages | None:
+    """What a preparation wrote into `out`, of whichever kind; none when there is nothing whole."""
+    return find_prepared(out) or find_texts(out) or find_images(out)
 
 
 def _file(out: Path, name: str) -> Path:

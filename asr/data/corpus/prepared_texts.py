@@ -11,14 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asr.data.corpus.prepared import (
-    MARKER,
-    PreparedData,
-    check_complete,
-    find_prepared,
-    in_order,
-    read_marker,
-)
+from asr.data.corpus.prepared import MARKER, check_complete, in_order, read_marker
 from asr.data.text import words
 from asr.errors import shown
 from asr.storage import cannot_write, write_json
@@ -102,11 +95,6 @@ def find_texts(out: Path) -> PreparedTexts | None:
     if not summary or not all(_text(out, name).is_file() for name in summary["texts"]):
         return None
     return _prepared(out, summary)
-
-
-def find_any(out: Path) -> PreparedData | PreparedTexts | None:
-    """What a preparation wrote into `out`, manifests or texts; none when there is nothing whole."""
-    return find_prepared(out) or find_texts(out)
 
 
 def _write(path: Path, lines: Iterable[str]) -> dict[str, int]:

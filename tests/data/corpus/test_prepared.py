@@ -3,7 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.corpus.prepared import adopt, find_prepared, share_speakers, write_splits
+from asr.data.corpus.prepared import (
+    adopt,
+    find_prepared,
+    in_order,
+    share_speakers,
+    write_splits,
+)
 from asr.data.manifest import Utterance, read_manifest, write_manifest
 from asr.errors import DataError, ResourceError
 from asr.storage import write_json
@@ -107,6 +113,29 @@ def test_further_sets_may_repeat_dev_and_test_but_not_train(tmp_path: Path) -> N
     assert list(prepared.paths) == ["train", "dev", "test", "dev-clean", "test-other"]
     with pytest.raises(DataError, match="train and dev-clean share 1 speaker, such as s2"):
         write_splits(tmp_path, {**more, "dev-clean": [utterance("f", "s2")]})
+
+
+def test_further_training_sets_may_repeat_train_but_not_what_judges(tmp_path: Path) -> None:
+    sets = three()
+    small = {**sets, "train-small": sets["train"][:1], "train-tiny": [utterance("z", "s1")]}
+    prepared = write_splits(tmp_path, small)
+    assert list(prepared.paths) == ["train", "dev", "test", "train-small", "train-tiny"]
+    assert prepared.counts["train-small"] == 1
+    for judge, speaker in (("dev", "s3"), ("test", "s4"), ("test-other", "s5")):
+        sharing = {**small, "test-other": [utterance("e", "s5")]}
+        sharing["train-small"] = [utterance("x", speaker)]
+        pair = " and ".join(in_order([judge, "train-small"]))
+        with pytest.raises(DataError, match=f"{pair} share 1 speaker, such as {speaker}"):
+            write_splits(tmp_path, sharing)
+    sharing = {**sets, "train-small": [utterance("x", audio="d.wav")]}
+    with pytest.raises(DataError, match="test and train-small share 1 recording"):
+        write_splits(tmp_path, sharing)
+
+
+def test_a_name_that_only_begins_like_train_is_no_training_set(tmp_path: Path) -> None:
+    sets = three()
+    with pytest.raises(DataError, match="train and trainers share 3 recordings"):
+        write_splits(tmp_path, {**sets, "trainers": sets["train"]})
 
 
 def test_sets_of_an_earlier_preparation_do_not_stay_behind(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from asr.data.corpus.prepared import find_prepared
-from asr.data.corpus.prepared_texts import find_any, find_texts, write_texts
+from asr.data.corpus.prepared_images import find_any
+from asr.data.corpus.prepared_texts import find_texts, write_texts
 from asr.errors import DataError, ResourceError
 
 TEXTS = {"test": ["c"], "extra": ["d é"], "dev": ["b b"], "train": ["a b c", "d"]}
