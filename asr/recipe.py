@@ -297,13 +297,13 @@ def recipe_of(bundle: Path) -> Path | None:
 
 def as_toml(recipe: AnyRecipe) -> str:
     """A resolved recipe as TOML."""
-    lines = []
-    for section, values in recipe.model_dump(exclude_none=True).items():
-        if isinstance(values, dict):
-            lines.append(f"\n[{section}]")
-            lines += [f"{key} = {_as_value(value)}" for key, value in values.items()]
-        else:
-            lines.append(f"{section} = {_as_value(values)}")
+    resolved = recipe.model_dump(exclude_none=True)
+    sections = {key: value for key, value in resolved.items() if isinstance(value, dict)}
+    # Before all sections: below one they would be keys of it.
+    lines = [f"{key} = {_as_value(resolved[key])}" for key in resolved if key not in sections]
+    for section, values in sections.items():
+        lines.append(f"\n[{section}]")
+        lines += [f"{key} = {_as_value(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
 
 
