@@ -59,7 +59,16 @@ from tools.objective_arms import (
     read_facts,
     read_failures,
 )
-from tools.objective_jobs import Job, Runner, checked, run_asr, run_jobs, run_step
+from tools.objective_jobs import (
+    Job,
+    Runner,
+    checked,
+    evaluate_arguments,
+    run_asr,
+    run_jobs,
+    run_step,
+    tune_arguments,
+)
 from tools.objective_options import parser
 from tools.objective_report import before, report
 
@@ -260,14 +269,13 @@ def _decoding(experiment: Experiment, name: str, bundle: Path, files: Mapping[st
         given = {"greedy": [], "lexicon": lexicon, "lm": lm}
         place = folder / "tuning"
         tuned = model | hashes | {"manifest": file_hash(Path(data.dev))}
-        run_step(runner, ["tune", str(bundle), data.dev, *lm, "--out", str(place)], place, tuned)
+        run_step(runner, tune_arguments(bundle, Path(data.dev), lm, place), place, tuned)
         for mode, options in given.items():
             place = folder / mode
             used = {key: digest for key, digest in hashes.items() if f"--{key}" in options}
             inputs = model | used | {"manifest": file_hash(Path(data.test))}
             inputs |= {"tuned_on": tuned["manifest"]} if mode == "lm" else {}
-            written = ["--out", str(place), "--json", str(place / "scores.json")]
-            arguments = ["evaluate", str(bundle), data.test, *options, *written]
+            arguments = evaluate_arguments(bundle, Path(data.test), options, place)
             run_step(runner, arguments, place, inputs)
 
     return Job(f"decode/{name}", work)

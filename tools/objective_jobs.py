@@ -1,7 +1,7 @@
-"""Commands of `asr` side by side for `tools.compare_objectives`: pinned, logged, and accounted for.
+"""Commands of `asr` for tools that make tables: logged, accounted for, side by side, pinned.
 
-Each job runs on one thread and, on Linux, on one core of its own, so that what one does slows the
-others as little as it can. A job that fails is noted; the others go on.
+Each job of `run_jobs` runs on one thread and, on Linux, on one core of its own, so that what one
+does slows the others as little as it can. A job that fails is noted; the others go on.
 """
 
 import os
@@ -41,8 +41,18 @@ class Job:
     work: Callable[[Runner], None]
 
 
-def run_asr(arguments: Sequence[str], log: Path) -> int:
-    """Run `asr` on one thread; what it says is added to `log`."""
+def run_asr(arguments: Sequence[str], log: Path, *, threads: int | None = 1) -> int:
+    """Run `asr`; what it says is added to `log`.
+
+    Args:
+        arguments: of `asr`.
+        log: a file.
+        threads: how many it computes with; None: as many as it likes.
+
+    Returns:
+        The exit code.
+    """
+    limit = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "asr", *arguments]
     with log.open("ab") as file:
@@ -51,7 +61,7 @@ def run_asr(arguments: Sequence[str], log: Path) -> int:
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **limit},
             check=False,
         ).returncode
 
@@ -86,6 +96,21 @@ def run_step(
     done.unlink(missing_ok=True)
     checked(run, arguments, folder / "log.txt")
     write_json(done, dict(inputs))
+
+
+def tune_arguments(
+    bundle: Path, dev: Path, options: Sequence[str], folder: Path
+) -> tuple[str, ...]:
+    """Of `asr` to find the weights of a language model on dev; its surface goes to `folder`."""
+    return ("tune", str(bundle), str(dev), *options, "--out", str(folder))
+
+
+def evaluate_arguments(
+    bundle: Path, manifest: Path, options: Sequence[str], folder: Path
+) -> tuple[str, ...]:
+    """Of `asr` to score a bundle; all goes to `folder`, with the rates in `scores.json`."""
+    written = ("--out", str(folder), "--json", str(folder / "scores.json"))
+    return ("evaluate", str(bundle), str(manifest), *options, *written)
 
 
 def read_done(folder: Path) -> dict[str, str] | None:

@@ -3,10 +3,10 @@
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from asr.errors import ConfigError, shown
 if TYPE_CHECKING:
     from asr.data.manifest import Utterance
     from asr.decoding.nbest import NbestList
+    from asr.scoring.error_rate import CorpusScore
 
 
 class CaseName(StrEnum):
@@ -65,12 +66,12 @@ def named_files(options: list[str] | None, default: str = "") -> list[tuple[str,
     return named
 
 
-def check_out(out: Path | None, inputs: Iterable[Path | None]) -> None:
+def check_out(out: Path | None, inputs: Iterable[Path | None], option: str = "--out") -> None:
     """Return when writing `out` would replace none of the inputs."""
     if out is None or not out.exists():
         return
     if any(file is not None and file.exists() and file.samefile(out) for file in inputs):
-        raise ConfigError(f"{shown(out)}: is an input itself; choose another --out")
+        raise ConfigError(f"{shown(out)}: is an input itself; choose another {option}")
 
 
 def read_references(
@@ -101,17 +102,29 @@ def report(line: str, out: Path | None) -> None:
 
 def report_rates(
     spoken: Sequence["Utterance"], texts: Mapping[str, Mapping[str, str]], out: Path | None
-) -> None:
-    """The word error rate of each set of hypotheses."""
+) -> dict[str, "CorpusScore"]:
+    """The scores of each set of hypotheses, of which the word error rate is told."""
     from asr.scoring.error_rate import score_corpus
     from asr.scoring.table import summary
 
+    references = {one.id: one.text for one in spoken}
     speakers = {one.id: one.speaker for one in spoken if one.speaker is not None} or None
+    scores = {}
     for name, hypotheses in texts.items():
-        references = {one.id: one.text for one in spoken}
-        score = score_corpus(references, hypotheses, speakers=speakers)
-        wer, *_ = summary(score).split("\n")
+        scores[name] = score_corpus(references, hypotheses, speakers=speakers)
+        wer, *_ = summary(scores[name]).split("\n")
         report(f"{shown(name)}: {wer}", out)
+    return scores
+
+
+def rates_as_dict(score: "CorpusScore") -> dict[str, Any]:
+    """Error rates for JSON, as `asr evaluate --json` has them."""
+    return {
+        "wer": score.wer.rate,
+        "cer": score.cer.rate,
+        "words": {"rate": score.wer.rate, **asdict(score.wer)},
+        "characters": {"rate": score.cer.rate, **asdict(score.cer)},
+    }
 
 
 def give(lists: Sequence["NbestList"], out: Path | None) -> None:

@@ -1,32 +1,48 @@
 """`asr rescore`."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asr.cli.added_scores import Sources, add_others, add_recognizers, check_alike
 from asr.cli.lm import Unit
 from asr.cli.nbest_files import (
     CaseOption,
     Out,
     check_out,
     give,
-    named_files,
     parsed_weights,
+    rates_as_dict,
     read_references,
     report,
     report_rates,
 )
-from asr.errors import ConfigError, DataError, shown
+from asr.cli.options import Device
+from asr.errors import ConfigError, shown
 
 if TYPE_CHECKING:
+    from asr.data.manifest import Utterance
     from asr.decoding.nbest import NbestList
 
 
 def rescore_command(
     nbest: Annotated[Path, typer.Argument(help="N-best lists, JSON lines or Kaldi's text.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="[NAME=]BUNDLE",
+            help="A recogniser; the log-probability that it gives a text is the score recognizer.",
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest", help="Manifest of NBEST: its audio for --model, its texts for rates."
+        ),
+    ] = None,
     lm: Annotated[
         list[str] | None,
         typer.Option("--lm", metavar="[NAME=]FILE", help="A language model; its score is lm."),
@@ -58,7 +74,8 @@ def rescore_command(
             "--weight",
             metavar="NAME=VALUE",
             help="Factor of a score, or of the number of words. Those without do not count. With "
-            "--tune: the only ones to tune, and where to begin. Repeatable.",
+            "--tune: the only ones to tune, and where to begin. Repeatable. Without a weight and "
+            "--tune, scores are added to --out and the order stays.",
         ),
     ] = None,
     tune: Annotated[
@@ -67,71 +84,77 @@ def rescore_command(
     ] = None,
     references: Annotated[
         Path | None,
-        typer.Option("--references", help="Manifest of --tune; without --tune, of NBEST."),
+        typer.Option(
+            "--references",
+            help="Manifest of --tune: texts, and audio for --model. Without --tune as --manifest.",
+        ),
     ] = None,
     case: CaseOption = None,
     out: Out = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for weights and error rates as JSON.")
+    ] = None,
+    device: Device = "auto",
 ) -> int:
     """Rank n-best lists anew by a weighted sum of scores; the weights given, or tuned for WER."""
-    from asr.decoding.nbest import first_texts, score_names
-    from asr.decoding.rescoring import oracle_texts, rescore
-    from asr.decoding.weight_tuning import tune as tuned_for_wer
+    from asr.decoding.nbest import score_names
+    from asr.decoding.rescoring import rescore
 
     weights = parsed_weights(weight)
-    _check_rescoring(weights, lm=lm, unit=unit, tune=tune, references=references)
-    check_out(out, [nbest, tune, references, *_files(lm), *_files(scores), *_files(costs)])
+    sources = Sources(models=model, lm=lm, unit=unit, scores=scores, costs=costs, device=device)
+    _check_places(tune=tune, manifest=manifest, references=references)
+    if tune is None:
+        manifest, references = manifest or references, None
+    _check_rescoring(weights, sources, tune=tune, out=out)
+    _check_manifest(manifest, sources, json_file=json_file)
+    inputs = [nbest, tune, references, manifest, *sources.files()]
+    check_out(out, inputs)
+    check_out(json_file, inputs, option="--json")
     lists, dev = _read_both(nbest, tune)
     own = score_names(lists)
-    extended, added = _with_scores([*lists, *dev], lm, unit, scores=scores, costs=costs)
+    dev_spoken = read_references(references, {str(tune): dev}, case if references else None)
+    spoken = read_references(manifest, {str(nbest): lists}, case if manifest or not tune else None)
+    (lists, dev), added = add_recognizers(sources, [(lists, spoken), (dev, dev_spoken)])
+    extended, more = add_others([*lists, *dev], sources)
     lists, dev = extended[: len(lists)], extended[len(lists) :]
     if weights:
-        _check_counted(weights, own, added)
-    measured, place = (lists, nbest) if tune is None else (dev, tune)
-    spoken = read_references(references, {str(place): measured}, case)
+        _check_counted(weights, own if not added else (), added | more)
     if tune is not None:
-        texts = {one.id: one.text for one in spoken}
-        weights = tuned_for_wer(dev, texts, weights or _all_weights(score_names(dev)))
-        found = " ".join(f"--weight {name}={value!r}" for name, value in weights.items())
-        report(f"tuned on {shown(tune)}: {found}", out)
-    ranked = rescore(lists, weights)
-    if spoken:
-        best = rescore(measured, weights)
-        rated = {"before": first_texts(measured), "rescored": first_texts(best)}
-        rated["oracle"] = oracle_texts(measured, {one.id: one.text for one in spoken})
-        report_rates(spoken, rated, out)
+        weights = _tuned(tune, dev, dev_spoken, weights, out)
+        _rated("", dev, rescore(dev, weights), dev_spoken, out)
+    ranked = rescore(lists, weights) if weights else lists
+    rates = _rated(f"{shown(nbest)}, " if tune else "", lists, ranked, spoken, out)
+    if json_file is not None:
+        _write_json(json_file, nbest, weights, rates)
     give(ranked, out)
     return 0
 
 
-def _files(options: list[str] | None) -> list[Path]:
-    return [file for _, file in named_files(options)]
-
-
-def _grouped(options: list[str] | None) -> dict[str, list[Path]]:
-    """The files of each name."""
-    groups: dict[str, list[Path]] = {}
-    for name, file in named_files(options):
-        groups.setdefault(name, []).append(file)
-    return groups
+def _check_places(*, tune: Path | None, manifest: Path | None, references: Path | None) -> None:
+    if tune is not None and references is None:
+        raise ConfigError("--tune needs --references, the manifest with the texts of its lists")
+    if tune is None and manifest is not None and references is not None:
+        raise ConfigError("--references and --manifest are the same without --tune; give one")
 
 
 def _check_rescoring(
-    weights: Mapping[str, float],
-    *,
-    lm: list[str] | None,
-    unit: Unit | None,
-    tune: Path | None,
-    references: Path | None,
+    weights: Mapping[str, float], sources: Sources, *, tune: Path | None, out: Path | None
 ) -> None:
-    if tune is None and not weights:
+    adds = any((sources.models, sources.lm, sources.scores, sources.costs)) and out is not None
+    if tune is None and not weights and not adds:
         raise ConfigError(
             "nothing says how to rank: give --weight NAME=VALUE, such as --weight score=1, or "
-            "--tune with --references"
+            "--tune with --references; or --out, to add scores alone"
         )
-    if tune is not None and references is None:
-        raise ConfigError("--tune needs --references, the manifest with the texts of its lists")
-    if unit is not None and not lm:
+    if sources.unit is not None and not sources.lm:
         raise ConfigError("--lm-unit says what the words of --lm are; give --lm, or leave it out")
+
+
+def _check_manifest(manifest: Path | None, sources: Sources, *, json_file: Path | None) -> None:
+    if manifest is None and sources.models:
+        raise ConfigError("--model needs --manifest, the manifest with the audio of NBEST")
+    if manifest is None and json_file is not None:
+        raise ConfigError("--json needs --manifest, the manifest with the texts of NBEST")
 
 
 def _read_both(nbest: Path, tune: Path | None) -> tuple[list["NbestList"], list["NbestList"]]:
@@ -141,82 +164,55 @@ def _read_both(nbest: Path, tune: Path | None) -> tuple[list["NbestList"], list[
     if tune is None:
         return lists, []
     dev = lists if tune == nbest else read_nbest(tune)
-    _check_alike(tune, dev, nbest, lists)
+    check_alike(tune, dev, nbest, lists)
     return lists, dev
 
 
-def _check_alike(
-    path: Path, lists: Sequence["NbestList"], other_path: Path, others: Sequence["NbestList"]
+def _tuned(
+    tune: Path,
+    dev: Sequence["NbestList"],
+    spoken: Sequence["Utterance"],
+    weights: Mapping[str, float],
+    out: Path | None,
+) -> dict[str, float]:
+    """The weights found on development lists, which are told."""
+    from asr.decoding.nbest import score_names
+    from asr.decoding.weight_tuning import tune as tuned_for_wer
+
+    texts = {one.id: one.text for one in spoken}
+    found = tuned_for_wer(dev, texts, weights or _all_weights(score_names(dev)))
+    options = " ".join(f"--weight {name}={value!r}" for name, value in found.items())
+    report(f"tuned on {shown(tune)}: {options}", out)
+    return found
+
+
+def _rated(
+    prefix: str,
+    before: Sequence["NbestList"],
+    ranked: Sequence["NbestList"],
+    spoken: Sequence["Utterance"],
+    out: Path | None,
+) -> dict[str, Any]:
+    """The error rates of lists, ranked if they were, and of the best texts; told, and for JSON."""
+    from asr.decoding.nbest import first_texts
+    from asr.decoding.rescoring import oracle_texts
+
+    if not spoken:
+        return {}
+    texts = {"before": first_texts(before)}
+    if ranked is not before:
+        texts["rescored"] = first_texts(ranked)
+    texts["oracle"] = oracle_texts(before, {one.id: one.text for one in spoken})
+    found = report_rates(spoken, {f"{prefix}{name}": each for name, each in texts.items()}, out)
+    return dict(zip(texts, map(rates_as_dict, found.values()), strict=True))
+
+
+def _write_json(
+    file: Path, nbest: Path, weights: Mapping[str, float], rates: Mapping[str, Any]
 ) -> None:
-    from asr.decoding.nbest import score_names
+    from asr.storage import write_json
 
-    names, other_names = score_names(lists), score_names(others)
-    if set(names) != set(other_names):
-        raise DataError(
-            f"{shown(path)}: has the scores {', '.join(names) or '(none)'}, {shown(other_path)} "
-            f"has {', '.join(other_names) or '(none)'}; both must have the same"
-        )
-
-
-def _with_scores(
-    lists: list["NbestList"],
-    lm: list[str] | None,
-    unit: Unit | None,
-    *,
-    scores: list[str] | None,
-    costs: list[str] | None,
-) -> tuple[list["NbestList"], dict[str, list[str]]]:
-    """The lists with the scores that options add, and the names that each option adds."""
-    from asr.decoding.nbest import score_names
-    from asr.decoding.rescoring import TextModel, with_costs, with_lm, with_scores_of
-    from asr.lm.loading import load_lm
-
-    added: dict[str, list[str]] = {}
-    models = [(name, file, load_lm(file)) for name, file in named_files(lm, "lm")]
-    if unit is not None and all(isinstance(model, TextModel) for _, _, model in models):
-        raise ConfigError(f"--lm-unit {unit.value} has no effect: a neural model knows its tokens")
-    for name, file, model in models:
-        lists = with_lm(lists, model, name=name, unit=(unit or Unit.word).value)
-        added[f"--lm {shown(file)}"] = [name]
-    for name, files in _grouped(scores).items():
-        before = score_names(lists)
-        source = ", ".join(map(shown, files))
-        lists = with_scores_of(lists, _joined_lists(files), prefix=name, source=source)
-        added[f"--scores {source}"] = [n for n in score_names(lists) if n not in before]
-    for name, files in _grouped(costs).items():
-        source = ", ".join(map(shown, files))
-        lists = with_costs(lists, _joined_costs(files), name=name, source=source)
-        added[f"--costs {source}"] = [name]
-    return lists, added
-
-
-def _joined_lists(files: Sequence[Path]) -> list["NbestList"]:
-    from asr.decoding.nbest import read_nbest
-
-    joined: list[NbestList] = []
-    for file in files:
-        lists = read_nbest(file)
-        if joined:
-            _check_alike(file, lists, files[0], joined)
-        joined += lists
-    _check_once((one.id for one in joined), files)
-    return joined
-
-
-def _joined_costs(files: Sequence[Path]) -> dict[str, float]:
-    from asr.decoding.nbest import read_costs
-
-    every = [read_costs(file) for file in files]
-    _check_once((key for costs in every for key in costs), files)
-    return {key: value for costs in every for key, value in costs.items()}
-
-
-def _check_once(names: Iterable[str], files: Sequence[Path]) -> None:
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(
-            f"{', '.join(map(shown, files))}: '{shown(repeated[0])}' is in several of these files; "
-            "it must be in one"
-        )
+    write_json(file, {"nbest": str(nbest), "weights": dict(weights), **rates})
 
 
 def _check_counted(

@@ -8,7 +8,8 @@ The best candidate is the first. `score` is what the decoder ranked by, `acousti
 log-probability of the labels given the audio, `lm` that of the text, both natural. Any other number
 of a candidate is a further score, named by its key. Of every score more is better, and all
 candidates of a file have the same ones. Where the score per label ranks (`fusion.Fusion.by_length`)
-that is `score`, and `total` the sum. `words` may be absent. An utterance that could not be
+that is `score`, and `total` the sum. A score of -1e9 or less says that the candidate cannot be: it
+stands for minus infinity, which JSON lacks. `words` may be absent. An utterance that could not be
 decoded has an empty list and says why in `error`. Other keys beside `id` are ignored.
 
 Lists of other systems are read as Kaldi writes them: `UTTERANCE-N TEXT`, where N is the rank from 1
@@ -32,6 +33,7 @@ from asr.errors import DataError, shown
 from asr.storage import write_atomically
 
 SCORE, TOTAL, WORDS = "score", "total", "words"
+NEVER = -1e9  # the log-probability of what cannot be, in a file
 MAX_SECONDS = 1e15
 NAMED = 5  # utterances that an error message names
 _KALDI_LINE = re.compile(r"[ \t]*(\S+)-([1-9][0-9]{0,5})(?:[ \t]+(.*))?")

@@ -17,6 +17,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from asr.data.text import normalize_text, words
 from asr.decoding.nbest import (
+    NEVER,
     SCORE,
     WORDS,
     Candidate,
@@ -83,7 +84,7 @@ def with_lm(
         DataError: the model knows hardly any word of the texts.
         ConfigError: a name that is taken or cannot be one.
     """
-    _check_new(lists, [name])
+    check_new_scores(lists, [name])
     texts = list(dict.fromkeys(candidate.text for one in lists for candidate in one.candidates))
     if isinstance(model, TextModel):
         split, advice = model.split, "another case, or of another language?"
@@ -120,7 +121,7 @@ def with_scores_of(
         DataError: other utterances, or texts that are not there.
         ConfigError: names that are taken or cannot be names.
     """
-    _check_new(lists, [f"{prefix}.{name}" for name in score_names(others)])
+    check_new_scores(lists, [f"{prefix}.{name}" for name in score_names(others)])
     if not score_names(others):
         raise DataError(f"{source}: its candidates have no scores")
     by_id = {other.id: other for other in others}
@@ -151,7 +152,7 @@ def with_costs(
         DataError: candidates without a cost, or costs without a candidate.
         ConfigError: a name that is taken or cannot be one.
     """
-    _check_new(lists, [name])
+    check_new_scores(lists, [name])
     keys = [[f"{one.id}-{n + 1}" for n in range(len(one.candidates))] for one in lists]
     every = {key: () for ranked in keys for key in ranked}
     if missing := [key for key in every if key not in scores]:
@@ -173,7 +174,8 @@ def with_costs(
 def rescore(lists: Sequence[NbestList], weights: Mapping[str, float]) -> list[NbestList]:
     """The lists with the largest weighted sum first; equal ones stay in order.
 
-    The sum becomes the `score` of a candidate; the other scores stay.
+    The sum becomes the `score` of a candidate; the other scores stay. Candidates that cannot be
+    (`is_never`) are behind all others, and `NEVER` is their `score`.
 
     Args:
         lists: with the same scores.
@@ -185,13 +187,19 @@ def rescore(lists: Sequence[NbestList], weights: Mapping[str, float]) -> list[Nb
     check_weights(lists, weights)
     ranked = []
     for one in lists:
-        scored = [
-            replace(each, scores={**each.scores, SCORE: _total(each, weights)})
-            for each in one.candidates
-        ]
-        best_first = sorted(scored, key=lambda each: -each.scores[SCORE])
+        order = sorted(
+            one.candidates, key=lambda each: (is_never(each, weights), -_total(each, weights))
+        )
+        best_first = (
+            replace(each, scores={**each.scores, SCORE: _score(each, weights)}) for each in order
+        )
         ranked.append(replace(one, candidates=tuple(best_first)))
     return ranked
+
+
+def is_never(candidate: Candidate, names: Collection[str]) -> bool:
+    """Whether one of the scores of these names says that the candidate cannot be."""
+    return any(name != WORDS and candidate.scores[name] <= NEVER for name in names)
 
 
 def oracle_texts(lists: Sequence[NbestList], references: Mapping[str, str]) -> dict[str, str]:
@@ -214,6 +222,31 @@ def word_errors(one: NbestList, reference: str) -> list[int]:
     """How many words of each candidate are wrong."""
     spoken = words(normalize_text(reference))
     return [count_edits(spoken, words(each.text)).errors for each in one.candidates]
+
+
+def check_new_scores(lists: Sequence[NbestList], names: Sequence[str]) -> None:
+    """Return when further scores can be called so.
+
+    Raises:
+        ConfigError: a name that is taken or cannot be one.
+    """
+    for name in names:
+        if not is_score_name(name):
+            raise ConfigError(
+                f"'{shown(name)}' cannot name a score: one word without '=', neither text nor words"
+            )
+        if name in score_names(lists):
+            raise ConfigError(
+                f"the n-best lists have a score '{shown(name)}' already; give the new one another "
+                "name, as NAME=FILE"
+            )
+
+
+def with_added(
+    lists: Sequence[NbestList], name: str, scores: Mapping[str, Sequence[float]]
+) -> list[NbestList]:
+    """The lists with a further score: id → that of each candidate; none where there are none."""
+    return [_extended(one, [{name: score} for score in scores.get(one.id, ())]) for one in lists]
 
 
 def check_references(
@@ -278,6 +311,10 @@ def score_of(candidate: Candidate, name: str) -> float:
     return float(len(words(candidate.text))) if name == WORDS else candidate.scores[name]
 
 
+def _score(candidate: Candidate, weights: Mapping[str, float]) -> float:
+    return NEVER if is_never(candidate, weights) else _total(candidate, weights)
+
+
 def _total(candidate: Candidate, weights: Mapping[str, float]) -> float:
     """The sum in the order of the weights, rounded as `weight_tuning` rounds it."""
     total = 0.0
@@ -299,16 +336,3 @@ def _extended(one: NbestList, added: Sequence[Mapping[str, float]]) -> NbestList
         for each, more in zip(one.candidates, added, strict=True)
     )
     return replace(one, candidates=tuple(candidates))
-
-
-def _check_new(lists: Sequence[NbestList], names: Sequence[str]) -> None:
-    for name in names:
-        if not is_score_name(name):
-            raise ConfigError(
-                f"'{shown(name)}' cannot name a score: one word without '=', neither text nor words"
-            )
-        if name in score_names(lists):
-            raise ConfigError(
-                f"the n-best lists have a score '{shown(name)}' already; give the new one another "
-                "name, as NAME=FILE"
-            )

@@ -8,13 +8,20 @@ Reference: Och, "Minimum Error Rate Training in Statistical Machine Translation"
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.nbest import WORDS, NbestList
-from asr.decoding.rescoring import check_references, check_weights, score_of, word_errors
+from asr.decoding.nbest import WORDS, Candidate, NbestList
+from asr.decoding.rescoring import (
+    check_references,
+    check_weights,
+    is_never,
+    score_of,
+    word_errors,
+)
 from asr.errors import ConfigError, shown
 
 STARTS = 8  # random weights from which the search begins again
@@ -75,6 +82,7 @@ def _table(
     lists: Sequence[NbestList], references: Mapping[str, str], names: Sequence[str]
 ) -> _Table:
     lists = [one for one in lists if one.candidates]  # the others are errors with any weights
+    lists = [replace(one, candidates=_possible(one, names)) for one in lists]
     width = max(len(one.candidates) for one in lists)
     scores = np.empty((len(names), len(lists), width))
     errors = np.empty((len(lists), width), dtype=np.int64)
@@ -87,6 +95,11 @@ def _table(
     matters = errors.min(axis=1) < errors.max(axis=1)
     free = np.array([name == WORDS for name in names])
     return _Table(np.ascontiguousarray(scores[:, matters]), errors[matters], free)
+
+
+def _possible(one: NbestList, names: Sequence[str]) -> tuple[Candidate, ...]:
+    """The candidates among which weights decide: `rescore` puts the others last with any."""
+    return tuple(each for each in one.candidates if not is_never(each, names)) or one.candidates
 
 
 def _fewest_errors(table: _Table, start: Floats) -> Floats:

@@ -120,7 +120,7 @@ def check_list_counts(
 def recordings_of(
     entries: Sequence[Entry], audio: Mapping[str, Path], texts: Mapping[str, str]
 ) -> list[Recording]:
-    """The entries of a list with their sound and their text, in its order."""
+    """The entries of a list that have a text, with it and their sound, in its order."""
     return [
         Recording(
             id=entry.id,
@@ -130,4 +130,5 @@ def recordings_of(
             source=entry.source,
         )
         for entry in entries
+        if entry.id in texts
     ]

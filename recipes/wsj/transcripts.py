@@ -59,7 +59,7 @@ class Transcripts:
     """Texts that can be learnt, and what a person should know of them.
 
     Attributes:
-        texts: utterance → words in the 43 characters.
+        texts: utterance → words in the 43 characters; none of an utterance without words.
         notes: what was taken out, and what was doubtful.
     """
 
@@ -81,10 +81,10 @@ def spoken(transcript: str) -> str:
 
 
 def read_transcripts(discs: Discs, entries: Sequence[Entry]) -> Transcripts:
-    """The text of every entry.
+    """The text of every entry but those in which nothing is said; a note names these.
 
     Raises:
-        DataError: entries without a transcript, or with nothing in it but noises.
+        DataError: entries without a transcript.
     """
     found = read_dot_files(discs.matching(r"wsj[01]/.*\.dot"), {entry.id for entry in entries})
     missing = [entry for entry in entries if entry.id not in found.lines]
@@ -98,15 +98,12 @@ def read_transcripts(discs: Discs, entries: Sequence[Entry]) -> Transcripts:
             doubtful.append(f"{entry.id} ({shown(line.source)} was taken)")
         text, outside = _within(spoken(line.text))
         taken_out += outside
-        if not text:
+        if text:
+            texts[entry.id] = text
+        else:
             empty.append(f"{entry.id} ({shown(line.source)})")
-        texts[entry.id] = text
-    if empty:
-        raise DataError(
-            f"{discs.place}: {len(empty)} utterances have no words in their transcripts: "
-            f"{_named(empty)}; mend the .dot files, or take them out of the lists and their counts"
-        )
-    return Transcripts(texts, (*_outside_note(taken_out), *_doubtful_note(doubtful)))
+    notes = (*_empty_note(empty), *_outside_note(taken_out), *_doubtful_note(doubtful))
+    return Transcripts(texts, notes)
 
 
 def read_dot_files(files: Iterable[tuple[str, Path]], wanted: set[str]) -> DotFiles:
@@ -155,6 +152,12 @@ def _missing(discs: Discs, missing: Sequence[Entry], foreign: Sequence[str]) -> 
 def _named(utterances: Sequence[str]) -> str:
     more = len(utterances) - MAX_NAMED
     return ", ".join(utterances[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _empty_note(empty: Sequence[str]) -> list[str]:
+    if not empty:
+        return []
+    return [f"left out, since nothing but noises is in their transcripts: {', '.join(empty)}"]
 
 
 def _outside_note(taken_out: Counter[str]) -> list[str]:

@@ -63,8 +63,9 @@ SAID = {"u1": "BUGS BUNNY", "u2": "BUGS"}
 def test_help(run: Run) -> None:
     code, out, _ = run("rescore", "--help")
     assert code == 0
-    for option in ("--lm", "--scores", "--costs", "--weight", "--tune", "--references", "--out"):
-        assert option in out
+    options = "--model --manifest --lm --scores --costs --weight --tune --references --out --json"
+    for option in options.split():
+        assert f" {option} " in out
 
 
 def test_a_language_model_flips_the_first_text(run: Run) -> None:
@@ -179,6 +180,16 @@ def test_a_language_model_of_characters(run: Run) -> None:
     [
         ([], "nothing says how to rank: give --weight NAME=VALUE, such as --weight score=1"),
         (["--tune", "n.jsonl"], "--tune needs --references, the manifest with the texts of its"),
+        (["--out", "r.jsonl"], "nothing says how to rank: give --weight NAME=VALUE"),
+        (["--lm", "lm.arpa"], "--tune with --references; or --out, to add scores alone"),
+        (["--weight", "score=1", "--model", "best"], "--model needs --manifest, the manifest with"),
+        (["--weight", "score=1", "--json", "s.json"], "--json needs --manifest, the manifest with"),
+        (["--weight", "score=1", "--manifest", "said.jsonl", "--references", "said.jsonl"],
+         "--references and --manifest are the same without --tune; give one"),
+        (["--weight", "score=1", "--manifest", "said.jsonl", "--json", "said.jsonl"],
+         "said.jsonl: is an input itself; choose another --json"),
+        (["--weight", "score=1", "--manifest", "said.jsonl", "--model", "best"],
+         "best: no such bundle (a folder made by asr train)"),
         (["--weight", "score=1", "--lm-unit", "word"], "--lm-unit says what the words of --lm are"),
         (["--weight", "score=1", "--case", "lower"], "--case is that of --references; give them"),
         (["--weight", "score"], "--weight must be NAME=VALUE with a number, such as lm=0.5, got"),
@@ -237,6 +248,53 @@ def test_a_neural_language_model(run: Run, tmp_path: Path) -> None:
     code, _, err = run("rescore", *files, "--lm-unit", "character")
     assert code == 2
     assert "--lm-unit character has no effect: a neural model knows its tokens" in err
+
+
+def test_scores_alone_are_added_and_the_order_stays(run: Run) -> None:
+    lists = nbest("n.jsonl", BUNNIES)
+    code, out, err = run("rescore", lists, "--lm", bunny_lm(), "--out", "r.jsonl")
+    assert (code, out, err) == (0, "", "asr: written to r.jsonl\n")
+    first, second = read_nbest(Path("r.jsonl"))[0].candidates
+    assert [first.text, second.text] == ["BUNNY BUNNY", "BUGS BUNNY"]
+    assert first.scores["score"] == -0.67
+    assert first.scores["lm"] < second.scores["lm"]
+    code, out, _ = run(
+        "rescore", lists, "--lm", "lm.arpa", "--out", "r.jsonl", "--manifest",
+        manifest("said.jsonl", SAID),
+    )  # fmt: skip
+    assert code == 0
+    assert [line.split(" %")[0] for line in out.split("\n")[:-1]] == [
+        "before: WER 33.33", "oracle: WER 0.00",
+    ]  # fmt: skip
+
+
+def test_rates_of_both_lists_and_all_in_json(run: Run) -> None:
+    """Tuned on one set; the rates of the other are those of evaluation, with intervals."""
+    dev = {f"dev-{utterance}": one for utterance, one in BUNNIES.items()}
+    code, out, err = run(
+        "rescore", nbest("n.jsonl", BUNNIES), "--lm", bunny_lm(), "--tune",
+        nbest("dev.jsonl", dev), "--references",
+        manifest("dev_said.jsonl", {f"dev-{key}": text for key, text in SAID.items()}),
+        "--manifest", manifest("said.jsonl", SAID), "--json", "deep/s.json", "--out", "r.jsonl",
+    )  # fmt: skip
+    assert code == 0, err
+    tuned, *rates = out.split("\n")[:-1]
+    assert [line.split(" %")[0] for line in rates] == [
+        "before: WER 33.33", "rescored: WER 0.00", "oracle: WER 0.00",
+        "n.jsonl, before: WER 33.33", "n.jsonl, rescored: WER 0.00", "n.jsonl, oracle: WER 0.00",
+    ]  # fmt: skip
+    told = json.loads(Path("deep/s.json").read_text())
+    assert list(told) == ["nbest", "weights", "before", "rescored", "oracle"]
+    assert told["nbest"] == "n.jsonl"
+    weights = [f"{name}={value!r}" for name, value in told["weights"].items()]
+    assert tuned == " --weight ".join(["tuned on dev.jsonl:", *weights])
+    assert told["before"]["wer"] == pytest.approx(1 / 3)
+    assert told["before"]["cer"] == pytest.approx(3 / 14)
+    assert told["rescored"]["wer"] == 0
+    words = told["before"]["words"]
+    assert (words["rate"], words["substitutions"], words["reference_length"]) == (1 / 3, 1, 3)
+    assert len(words["interval"]) == 2
+    assert words["signature"].startswith("wer|")
 
 
 def test_a_file_whose_name_has_an_equals_sign(run: Run) -> None:

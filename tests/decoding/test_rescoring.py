@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.decoding.nbest import Candidate, NbestList
+from asr.decoding.nbest import NEVER, Candidate, NbestList
 from asr.decoding.rescoring import (
     check_common_words,
     check_references,
@@ -259,3 +259,18 @@ def test_a_list_without_candidates_stays_one() -> None:
     assert with_costs(lists, costs, name="c", source="c")[0] == gone
     spoken = {"gone": "HI", "u1": "BUGS BUNNY", "u2": "HI"}
     assert oracle_texts(lists, spoken) == {**spoken, "gone": ""}
+
+
+def test_what_cannot_be_is_last_with_any_weight() -> None:
+    """-1e9 stands for minus infinity: the rest of the sum cannot make up for it."""
+    lists = [nbest("u", "A", "B", "C", score=[9e9, -5.0, -4.0], lm=[NEVER, -1.0, NEVER])]
+    for weight in (0.0, 1e-12, 1.0):
+        ranked = rescore(lists, {"score": 1.0, "lm": weight})
+        assert texts(ranked) == [["B", "A", "C"]]
+        assert [each.scores["score"] for each in ranked[0].candidates][1:] == [NEVER, NEVER]
+    assert texts(rescore(lists, {"score": 1.0})) == [["A", "C", "B"]], "lm does not count"
+
+
+def test_where_nothing_can_be_the_sum_decides() -> None:
+    lists = [nbest("u", "A", "B", score=[-2.0, -1.0], lm=[NEVER, NEVER])]
+    assert texts(rescore(lists, {"score": 1.0, "lm": 1e-6})) == [["B", "A"]]

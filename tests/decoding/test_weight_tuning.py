@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from asr.decoding.nbest import Candidate, NbestList
+from asr.decoding.nbest import NEVER, Candidate, NbestList
 from asr.decoding.rescoring import oracle_texts, rescore, word_errors
 from asr.decoding.weight_tuning import tune
 from asr.errors import ConfigError, DataError
@@ -64,6 +64,18 @@ def test_no_grid_finds_fewer_errors(seed: int) -> None:
                     w[(v @ weights).argmax()] for w, v in zip(wrong, values, strict=True)
                 )
                 assert tuned <= at_point
+
+
+def test_candidates_that_cannot_be_have_no_say() -> None:
+    """However good they are: `rescore` puts them last."""
+    for seed in range(5):
+        lists, references = made_lists(seed, num_lists=6, size=5)
+        right = [Candidate(references[one.id], {"score": 9.0, "lm": NEVER}) for one in lists]
+        more = [
+            NbestList(one.id, (each, *one.candidates))
+            for one, each in zip(lists, right, strict=True)
+        ]
+        assert tune(more, references, START) == tune(lists, references, START)
 
 
 @pytest.mark.parametrize("seed", range(20))

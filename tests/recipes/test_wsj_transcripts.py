@@ -94,16 +94,23 @@ def test_no_transcripts_at_all(tmp_path: Path) -> None:
         prepare(lay_out(tmp_path, "merged", made), tmp_path / "out", counts=COUNTS)
 
 
-def test_an_utterance_without_words_stops_the_preparation(tmp_path: Path) -> None:
+def test_utterances_without_words_are_left_out_by_name(tmp_path: Path) -> None:
     made = files()
+    whole = lay_out(tmp_path / "whole", "merged", made)
+    prepare(whole, tmp_path / "all", counts=COUNTS)
     made[DOTS] = b"[door_slam] ~ (01ic0201)\n__ _ (01ic0202)\n"
-    with pytest.raises(DataError) as caught:
-        prepare(lay_out(tmp_path, "merged", made), tmp_path / "out", counts=COUNTS)
-    assert str(caught.value) == (
-        f"{tmp_path}/wsj0, {tmp_path}/wsj1: 2 utterances have no words in their transcripts: "
-        f"01ic0201 ({tmp_path}/{DOTS}:1), 01ic0202 ({tmp_path}/{DOTS}:2); mend the .dot files, or "
-        "take them out of the lists and their counts"
-    )
+    corpus = lay_out(tmp_path, "merged", made)
+    prepare(corpus, tmp_path / "out", counts=COUNTS)
+    prepared = find_prepared(tmp_path / "out")
+    assert prepared is not None
+    assert (
+        "left out, since nothing but noises is in their transcripts: "
+        f"01ic0201 ({tmp_path}/{DOTS}:1), 01ic0202 ({tmp_path}/{DOTS}:2)"
+    ) in prepared.notes
+    for name in ("train", "train-si84"):
+        everything = {u.id for u in read_manifest(tmp_path / "all" / f"{name}.jsonl")}
+        kept = {u.id for u in read_manifest(tmp_path / "out" / f"{name}.jsonl")}
+        assert everything - kept == {"01ic0201", "01ic0202"}
 
 
 def test_of_different_transcripts_that_of_the_set_is_taken_and_a_note_says_so(

@@ -45,6 +45,9 @@ def test_asr_runs_on_one_thread_into_a_log(tmp_path: Path, monkeypatch: pytest.M
     assert run_asr(["train", "x.toml"], log) == 3
     assert run_asr(["train", "y.toml"], log) == 3
     assert log.read_text() == "1 -m asr train x.toml\noh\n1 -m asr train y.toml\noh\n"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert run_asr(["train", "z.toml"], log, threads=None) == 3
+    assert log.read_text().endswith("7 -m asr train z.toml\noh\n"), "as many as the user says"
 
 
 def test_a_failure_has_the_last_line_of_the_log(tmp_path: Path) -> None:
