@@ -5,8 +5,9 @@ Any other folder is somebody's own recordings, and nothing in it is run. A `prep
 function, `prepare(corpus: list[Path], out: Path) -> None`, which ends in `write_splits`, or for
 texts in `write_texts`, for images in `write_image_sets`: all sets are written at the end and at
 once, so a preparation that fails leaves what was there before. With `CORPUS_FOLDER` it says where
-in `$ASR_CORPORA` its corpus is, with `TAKES_FILES = True` that `--corpus` may be a file. It may
-take `variant`, the name of the recipe's file, and where it makes its speech `hours`.
+in `$ASR_CORPORA` its corpus is (a name, or one for each variant), with `TAKES_FILES = True` that
+`--corpus` may be a file. It may take `variant`, the name of the recipe's file, and where it makes
+its speech `hours`.
 """
 
 import inspect
@@ -101,7 +102,10 @@ def _prepare_recipe(variant: Path, corpus: list[Path], out: Path, hours: float |
     folder = variant.parent
     program = load_preparation(folder)
     if not corpus:
-        corpus = _default_corpus(getattr(program, "CORPUS_FOLDER", folder.resolve().name))
+        name = folder.resolve().name
+        named = getattr(program, "CORPUS_FOLDER", name)
+        # One for all variants, or one for each.
+        corpus = _default_corpus(named if isinstance(named, str) else named.get(variant.stem, name))
     _check_corpus(corpus, takes_files=getattr(program, "TAKES_FILES", False))
     function: Callable[..., None] = program.prepare
     options: dict[str, Any] = {}

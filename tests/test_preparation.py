@@ -98,6 +98,21 @@ def test_a_variant_tells_the_program_its_name(tmp_path: Path) -> None:
     assert read_manifest(Path("data/mine/train.jsonl"))[0].text == "recipe"
 
 
+def test_each_variant_may_have_a_corpus_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = 'CORPUS_FOLDER = {"recipe": "one", "other": "two"}'
+    folder = recipe(tmp_path / "mine", PROGRAM + folders)
+    for name in ("other", "third"):
+        write(folder / f"{name}.toml", "seed = 1")
+    monkeypatch.setenv("ASR_CORPORA", str(tmp_path / "corpora"))
+    for name in ("one", "two", "mine"):
+        (tmp_path / "corpora" / name).mkdir(parents=True)
+    for variant, place in (("recipe", "one"), ("other", "two"), ("third", "mine")):
+        prepare(folder / f"{variant}.toml")
+        assert audio_of(tmp_path / "data/mine").parent == tmp_path / "corpora" / place
+
+
 def test_hours_are_for_recipes_that_make_their_speech(tmp_path: Path) -> None:
     program = PROGRAM.replace("prepare(corpus, out)", "prepare(corpus, out, hours=1.0)")
     spoken = program.replace('text="A"', 'text=f"{hours} HOURS"')
