@@ -26,16 +26,12 @@ from asr.data.tokenizer import (
     train_tokenizer,
 )
 from asr.errors import AudioError, ConfigError, DataError, shown
-from asr.frontend.augment import AugmentConfig, SpecAugment
-from asr.frontend.filter_bank import FilterBank, FilterBankConfig, LogMel, MelConfig, WindowShape
-from asr.frontend.frontend import Extractor, Frontend, FrontendConfig
-from asr.frontend.mfcc import Mfcc, MfccConfig
-from asr.frontend.normalize import TrainingSetNormalization, UtteranceNormalization
-from asr.frontend.spectrogram import Spectrogram, SpectrogramConfig
+from asr.frontend.building import build_frontend
 from asr.language import Examples, LanguageTask, LineSampling, TextSplits
 from asr.lm.neural import build_network
 from asr.lm.neural_bundle import write_neural_bundle
 from asr.lm.text_lines import TextLines, read_text_lines
+from asr.models.batch_norm import FrameBatchNorm
 from asr.models.ctc import CTCModel
 from asr.models.lstm import RecurrentStack
 from asr.models.speech import SpeechModel
@@ -166,6 +162,8 @@ def build_model(recipe: Recipe, vocabulary_size: int) -> SpeechModel:
         cell=recipe.encoder.cell,
         bidirectional=recipe.encoder.bidirectional,
         dropout=recipe.encoder.dropout,
+        leak=recipe.encoder.leak,
+        batch_norm=recipe.encoder.batch_norm,
     )
     objective = recipe.objective
     if not isinstance(objective, TransducerConfig):
@@ -182,9 +180,15 @@ def build_model(recipe: Recipe, vocabulary_size: int) -> SpeechModel:
 
 @torch.no_grad()
 def _draw_weights(model: nn.Module, limit: float) -> None:
-    """Draw all trained weights anew, uniform in ±limit, biases and peepholes too; 0: none."""
+    """Draw all trained weights anew, uniform in ±limit, biases and peepholes too; 0: none.
+
+    What batch normalisation multiplies with and adds connects nothing, and stays at 1 and 0.
+    """
+    norms = [module for module in model.modules() if isinstance(module, FrameBatchNorm)]
+    spared = {id(parameter) for norm in norms for parameter in norm.parameters()}
     for weights in model.parameters() if limit > 0 else ():
-        nn.init.uniform_(weights, -limit, limit)
+        if id(weights) not in spared:
+            nn.init.uniform_(weights, -limit, limit)
 
 
 def build_prediction(objective: TransducerConfig, vocabulary_size: int) -> PredictionNetwork:
@@ -196,6 +200,7 @@ def build_prediction(objective: TransducerConfig, vocabulary_size: int) -> Predi
         num_layers=objective.prediction_layers,
         cell=objective.prediction_cell,
         dropout=objective.prediction_dropout,
+        leak=objective.prediction_leak,
     )
 
 
@@ -214,59 +219,6 @@ def _check_words(recipe: Recipe, labels: Labels, splits: Splits) -> None:
                 f"objective.loss: no token begins a word, but '{shown(several.id)}' has several; "
                 'put a space into tokenizer.symbols, or set objective.loss = "cer"'
             )
-
-
-def build_frontend(config: FrontendConfig, augment: AugmentConfig) -> Frontend:
-    """The front end of a recipe."""
-    extractor = _extractor(config)
-    normalization: UtteranceNormalization | TrainingSetNormalization | None = None
-    if config.normalize == "utterance":
-        normalization = UtteranceNormalization()
-    elif config.normalize == "training_set":
-        normalization = TrainingSetNormalization(extractor.num_bins)
-    masks = None
-    if augment.time_masks or augment.frequency_masks:
-        masks = SpecAugment(
-            time_masks=augment.time_masks,
-            time_mask_frames=augment.time_mask_frames,
-            time_mask_fraction=augment.time_mask_fraction,
-            frequency_masks=augment.frequency_masks,
-            frequency_mask_bins=augment.frequency_mask_bins,
-        )
-    return Frontend(extractor, normalization=normalization, stack=config.stack, spec_augment=masks)
-
-
-def _extractor(config: FrontendConfig) -> Extractor:
-    if isinstance(config, SpectrogramConfig):
-        return Spectrogram(
-            sample_rate=config.sample_rate,
-            window=config.window_samples,
-            hop=config.hop_samples,
-            compress=config.compress,
-        )
-    if isinstance(config, FilterBankConfig):
-        mel = _mel(config, config.num_mels, "hamming")
-        return FilterBank(mel, preemphasis=config.preemphasis, deltas=config.deltas)
-    if isinstance(config, MfccConfig):
-        return Mfcc(
-            _mel(config, config.num_mels, "hamming"),
-            preemphasis=config.preemphasis,
-            num_cepstra=config.num_cepstra,
-            deltas=config.deltas,
-        )
-    return _mel(config, config.num_mels, "hann")
-
-
-def _mel(config: MelConfig, num_mels: int, window_shape: WindowShape) -> LogMel:
-    return LogMel(
-        sample_rate=config.sample_rate,
-        num_mels=num_mels,
-        window_seconds=config.window_seconds,
-        hop_seconds=config.hop_seconds,
-        low_frequency=config.low_frequency,
-        high_frequency=config.high_frequency,
-        window_shape=window_shape,
-    )
 
 
 def _read(manifest: str, recipe: Recipe) -> list[Utterance]:
@@ -337,6 +289,7 @@ def build_language_task(recipe: LanguageRecipe, run: Path, *, command: str) -> L
             length=recipe.examples.length,
         ),
         write_bundle=write,
+        label_smoothing=recipe.training.label_smoothing,
     )
 
 

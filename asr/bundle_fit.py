@@ -84,7 +84,8 @@ def other_hearing(here: Recipe, there: Recipe) -> list[str]:
 
 def differences(section: str, here: Config, there: Config, but: Sequence[str] = ()) -> list[str]:
     """What differs between a section of the recipe and that of the bundle."""
-    ours, theirs = here.model_dump(), there.model_dump()
+    # Not of what is stored: there a key may be left out that has its default.
+    ours, theirs = dict(here), dict(there)
     if ours.get("name") != theirs.get("name"):
         return [f"{section}.name is {ours['name']!r} here and {theirs['name']!r} there"]
     return [

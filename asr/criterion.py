@@ -16,7 +16,7 @@ from asr.data.labels import Labels
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.models.speech import SpeechModel
 from asr.models.transducer import TransducerConfig, TransducerModel
-from asr.objectives.ctc import CTCConfig, ctc_loss, frames_needed
+from asr.objectives.ctc import CTCConfig, ctc_loss, frames_needed, smoothed
 from asr.objectives.expected_wer import ExpectedWERConfig, expected_loss
 from asr.objectives.nbest_wer import nbest_loss
 from asr.objectives.reinforce import reinforce_loss
@@ -56,9 +56,14 @@ class Criterion(Protocol):
 
 @dataclass(frozen=True)
 class CTCCriterion:
-    """The CTC loss, in nats."""
+    """The CTC loss, in nats, perhaps of smoothed labels."""
 
-    name: str = "loss"
+    label_smoothing: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What the mean loss is, for people."""
+        return "smoothed loss" if self.label_smoothing else "loss"
 
     def frames_needed(self, tokens: Sequence[int]) -> int:
         """See `Criterion`."""
@@ -68,7 +73,10 @@ class CTCCriterion:
         self, log_probs: Tensor, lengths: Tensor, batch: Batch, texts: Sequence[str]
     ) -> Tensor:
         """(B,) losses of log-probabilities (B, T, V); see `Criterion`."""
-        return ctc_loss(log_probs, lengths, batch.targets, batch.target_lengths, ids=batch.ids)
+        costs = ctc_loss(log_probs, lengths, batch.targets, batch.target_lengths, ids=batch.ids)
+        if self.label_smoothing == 0:
+            return costs
+        return smoothed(costs, log_probs, lengths, self.label_smoothing)
 
 
 @dataclass(frozen=True)
@@ -193,4 +201,4 @@ def build_criterion(config: ObjectiveConfig, labels: Labels, model: SpeechModel)
         return TransducerCriterion(model, getattr(config, "ctc_weight", 0.0))
     if isinstance(config, ExpectedWERConfig):
         return ExpectedErrorCriterion(config, labels)
-    return CTCCriterion()
+    return CTCCriterion(getattr(config, "label_smoothing", 0.0))

@@ -97,8 +97,9 @@ class LanguageTask:
         sampling: LineSampling,
         examples: Examples,
         write_bundle: Callable[[Path, Mapping[str, object]], None],
+        label_smoothing: float = 0.0,
     ) -> None:
-        """Check the text.
+        """Check the text; `label_smoothing` is that of `asr.lm.neural.sentence_losses`.
 
         Raises:
             DataError: a symbol outside the vocabulary, or a token named like a mark of language
@@ -108,7 +109,7 @@ class LanguageTask:
         self.model = model
         self.tokenizer = tokenizer
         self._splits, self._sampling, self._examples = splits, sampling, examples
-        self._write_bundle = write_bundle
+        self._write_bundle, self._label_smoothing = write_bundle, label_smoothing
         reserved = {symbol: 1 for symbol in tokenizer.symbols if symbol in (*SPECIAL, SPACE)}
         refuse(reserved, reserved, "which have a meaning of their own in language models")
         train = splits.train
@@ -129,7 +130,7 @@ class LanguageTask:
     @property
     def loss_name(self) -> str:
         """What the mean loss is, for people."""
-        return "loss"
+        return "smoothed loss" if self._label_smoothing else "loss"
 
     def describe(self) -> list[str]:
         """Sentences and characters, what was left out, and the padding of the batches."""
@@ -186,8 +187,13 @@ class LanguageTask:
         return batch.ids
 
     def loss(self, batch: TextBatch, device: torch.device) -> Tensor:
-        """(B,) nats of each line with its end."""
-        return sentence_losses(self.model, batch.tokens.to(device), batch.lengths.to(device))
+        """(B,) nats of each line with its end, perhaps of smoothed labels."""
+        return sentence_losses(
+            self.model,
+            batch.tokens.to(device),
+            batch.lengths.to(device),
+            label_smoothing=self._label_smoothing,
+        )
 
     def evaluate(self, split: str, device: torch.device, advance: Advance) -> Evaluation | None:
         """Perplexity of a token and bits per character; None when the split is empty.

@@ -40,6 +40,7 @@ NETWORK = {  # in [objective]: in the [model] of a language model
     "prediction_layers": "num_layers",
     "prediction_size": "hidden_size",
     "prediction_embedding": "embedding_size",
+    "prediction_leak": "leak",
 }
 
 

@@ -155,6 +155,8 @@ class LanguageTrainingConfig(TrainingConfig):
     """The section `[training]` of a language model."""
 
     batch_characters: int = Field(default=8192, ge=1)  # text per batch, padding included
+    # See `asr.lm.neural.sentence_losses`. Left out when 0, as `batch_utterances`.
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda value: value == 0)
 
 
 class LanguageRecipe(Config):

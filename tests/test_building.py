@@ -12,6 +12,7 @@ from asr.storage import load_tensors
 from tests.made import quiet, recipe_with
 
 RANGE = "training.initial_range=0.1"
+SCALES = ("scale", "running_variance")
 
 
 def state_of(trained: Path, run: Path, *overrides: str) -> dict[str, torch.Tensor]:
@@ -42,6 +43,39 @@ def test_all_trained_weights_begin_uniform(trained: Path, tmp_path: Path, cell: 
     assert float(drawn.abs().max()) > 0.0999
     assert "encoder.layers.0.bias" in begun
     assert float(default["encoder.layers.0.bias"].abs().max()) in (0.0, 1.0)
+
+
+def test_what_batch_normalisation_multiplies_with_stays_one(trained: Path, tmp_path: Path) -> None:
+    given = ("encoder.num_layers=3", "encoder.batch_norm=true", RANGE)
+    begun = state_of(trained, tmp_path / "one", *given)
+    plain = state_of(trained, tmp_path / "two", given[0], RANGE)
+    norms = {name for name in begun if ".norms." in name}
+    assert len(norms) == 2 * 4
+    for name in norms:
+        assert torch.equal(begun[name], torch.full((64,), float(name.endswith(SCALES)))), name
+    assert begun.keys() - norms == plain.keys()
+    for name, weights in plain.items():
+        torch.testing.assert_close(begun[name], weights)
+
+
+def test_the_switches_reach_the_model_and_the_task(trained: Path, tmp_path: Path) -> None:
+    recipe = recipe_with(
+        trained,
+        "encoder.cell=leaky",
+        "encoder.leak=0.75",
+        "encoder.batch_norm=true",
+        "encoder.num_layers=2",
+        "augment.input_noise=0.4",
+        "objective.name=ctc",
+        "objective.label_smoothing=0.1",
+    )
+    task = build_speech_task(recipe, tmp_path, command="", say=quiet)
+    encoder = task.model.encoder
+    assert (encoder.cell, [layer.leak for layer in encoder.layers]) == ("leaky", [0.75, 0.75])
+    assert len(encoder.norms) == 1
+    assert task.model.frontend.spec_augment is not None
+    assert task.model.frontend.spec_augment.input_noise == 0.4
+    assert task.loss_name == "smoothed loss"
 
 
 def test_weights_of_bundles_stay(trained: Path, tmp_path: Path) -> None:

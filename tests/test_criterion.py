@@ -5,16 +5,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.building import build_frontend
 from asr.criterion import build_criterion
 from asr.data.batching import Batch, collate
 from asr.data.labels import read_labels
 from asr.decoding.beam import BeamLimits, BeamSearch
 from asr.frontend.augment import AugmentConfig
+from asr.frontend.building import build_frontend
 from asr.frontend.filter_bank import LogMelConfig
 from asr.models.ctc import CTCModel
 from asr.models.lstm import RecurrentStack
-from asr.objectives.ctc import CTCConfig, ctc_loss
+from asr.objectives.ctc import CTCConfig, ctc_loss, smoothed
 from asr.objectives.expected_wer import ExpectedWERConfig, expected_loss
 from asr.objectives.nbest_wer import nbest_loss
 from asr.objectives.reinforce import reinforce_loss
@@ -62,6 +62,7 @@ def criterion(config: CTCConfig | ExpectedWERConfig, log_probs: Tensor) -> Tenso
     ("config", "name"),
     [
         (CTCConfig(), "loss"),
+        (CTCConfig(label_smoothing=0.1), "smoothed loss"),
         (configured(), "sampled WER"),
         (configured(loss="cer"), "sampled CER"),
         (configured(raw_counts=True), "sampled errors"),
@@ -84,6 +85,14 @@ def test_ctc() -> None:
     log_probs = scores()
     found = with_gradient(criterion(CTCConfig(), log_probs), log_probs)
     assert all(map(torch.equal, found, with_gradient(ctc(log_probs), log_probs)))
+
+
+def test_smoothed_ctc() -> None:
+    log_probs = scores()
+    found = with_gradient(criterion(CTCConfig(label_smoothing=0.2), log_probs), log_probs)
+    expected = smoothed(ctc(log_probs), log_probs, LENGTHS, 0.2)
+    assert all(map(torch.equal, found, with_gradient(expected, log_probs)))
+    assert (found[0] != ctc(log_probs)).all()
 
 
 SETTINGS = [

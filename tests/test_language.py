@@ -15,6 +15,7 @@ from asr.experiment import train_recipe
 from asr.language import LanguageTask
 from asr.lm.loading import load_lm
 from asr.lm.measuring import measure
+from asr.lm.neural import sentence_losses
 from asr.recipe import load_recipe
 from asr.storage import load_tensors
 from tests.made import write_corpus, write_recipe
@@ -81,6 +82,21 @@ def test_it_learns_the_text(run: Path, data: Path) -> None:
     assert model.recipe["task"] == "language_model"
     assert model.facts["command"].startswith("asr train ")
     assert model.split("GO ON") == ["G", "O", "<space>", "O", "N"]
+
+
+def test_smoothed_labels_are_trained_on_and_not_evaluated(data: Path, tmp_path: Path) -> None:
+    smoothed = task_of(data, tmp_path / "one", "training.label_smoothing=0.2")
+    plain = task_of(data, tmp_path / "two")
+    assert (smoothed.loss_name, plain.loss_name) == ("smoothed loss", "loss")
+    batch, _ = plain.load_batch(plain.plan_epoch(0)[0], 0)
+    assert batch is not None
+    arguments = (plain.model, batch.tokens, batch.lengths)
+    assert torch.equal(plain.loss(batch, CPU), sentence_losses(*arguments))
+    assert torch.equal(smoothed.loss(batch, CPU), sentence_losses(*arguments, label_smoothing=0.2))
+    assert (smoothed.loss(batch, CPU) != plain.loss(batch, CPU)).all()
+    scores = [task.evaluate("dev", CPU, lambda done, total: None) for task in (smoothed, plain)]
+    assert scores[0] is not None
+    assert scores[0].metrics == scores[1].metrics
 
 
 @pytest.mark.parametrize("workers", [0, 2])

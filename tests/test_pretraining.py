@@ -113,17 +113,25 @@ def test_one_part_alone(
     assert changed == {part}, "the same audio gives the same statistics"
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "leaky"])
 def test_a_network_of_another_kind(trained: Path, tmp_path: Path, cell: str) -> None:
-    config = SMALL.model_copy(update={"cell": cell, "num_layers": 2, "embedding_size": 5})
+    leak = 0.25 if cell == "leaky" else 0.0
+    given = {"cell": cell, "leak": leak, "num_layers": 2, "embedding_size": 5}
+    config = SMALL.model_copy(update=given)
     tokenizer = read_bundle(trained / "run" / "best").tokenizer
     folder = write_neural(tmp_path / "lm", tokenizer, config=config)
-    keys = (f"cell={cell}", "layers=2", "embedding=5", "dropout=0.3")
+    keys = [f"cell={cell}", "layers=2", "embedding=5", "dropout=0.3"]
+    if cell == "leaky":
+        keys.append("leak=0.25")
     network = [f"objective.prediction_{key}" for key in keys]
     own = state_of(trained, tmp_path / "run", overrides_of("", folder, *network))
     for name, tensor in load_tensors(folder / "model.safetensors").items():
         if not name.startswith("output."):
             assert torch.equal(own[f"prediction.{name}"], tensor), name
+    if cell == "leaky":
+        other = [*network[:-1], "objective.prediction_leak=0.5"]
+        said = refused(trained, tmp_path / "other", overrides_of("", folder, *other))
+        assert "objective.prediction_leak is 0.5 here and model.leak 0.25 there" in said
 
 
 def test_statistics_come_with_the_encoder(

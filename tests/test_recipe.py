@@ -197,10 +197,61 @@ def test_settings_that_are_not_used_leave_no_trace(folder: Path) -> None:
     assert (recipe.training.batch_utterances, recipe.training.initial_range) == (0, 0.0)
     stored = recipe.model_dump()
     assert "scoring" not in stored
-    assert not {"batch_utterances", "initial_range"} & stored["training"].keys()
+    assert not {"batch_utterances", "initial_range", "l1", "l2"} & stored["training"].keys()
+    assert not {"leak", "batch_norm"} & stored["encoder"].keys()
+    assert not {"floor", "floor_at"} & stored["optimizer"].keys()
+    assert "input_noise" not in stored["augment"]
+    assert stored["objective"] == {"name": "ctc"}
     given = ["training.batch_utterances=1", "training.initial_range=0.1"]
     training = load_recipe(folder, given).model_dump()["training"]
     assert (training["batch_utterances"], training["initial_range"]) == (1, 0.1)
+
+
+SWITCHES = [
+    "encoder.cell=leaky",
+    "encoder.leak=0.5",
+    "encoder.batch_norm=true",
+    "augment.input_noise=0.5",
+    "objective.name=ctc",
+    "objective.label_smoothing=0.1",
+    'optimizer={name="sgd", style="textbook", schedule="linear", floor=0.1, floor_at=0.5}',
+]
+
+
+def test_switches_that_are_used_are_stored(folder: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(folder, SWITCHES)
+    assert isinstance(recipe, Recipe)
+    assert (recipe.encoder.leak, recipe.encoder.batch_norm) == (0.5, True)
+    (tmp_path / "again.toml").write_text(as_toml(recipe), encoding="utf-8")
+    again = load_recipe(tmp_path / "again.toml")
+    assert again == recipe
+    assert again.model_dump()["optimizer"]["style"] == "textbook"
+    plain = load_recipe(folder)
+    assert isinstance(plain, Recipe)
+    for section in ("encoder", "augment", "objective"):
+        ours, theirs = recipe.model_dump()[section], plain.model_dump()[section]
+        assert len(ours) > len(theirs), section
+
+
+LEAKY = {
+    "encoder": ("cell", "leak", []),
+    "model": ("cell", "leak", ["task=language_model"]),
+    "objective": ("prediction_cell", "prediction_leak", ["objective.name=transducer"]),
+}
+
+
+@pytest.mark.parametrize("section", LEAKY)
+def test_leaky_units_need_a_leak_and_others_have_none(folder: Path, section: str) -> None:
+    cell, leak, more = LEAKY[section]
+    given = [*more, f"{section}.{cell}=leaky"]
+    said = rf"'{section}\.{leak}' must be above 0 where {cell} is 'leaky' .*, got 0\.0"
+    with pytest.raises(ConfigError, match=said):
+        load_recipe(folder, given)
+    with pytest.raises(ConfigError, match=rf"'{section}\.{leak}' must be 0 where {cell} is 'lstm'"):
+        load_recipe(folder, [*more, f"{section}.{leak}=0.5"])
+    stored = load_recipe(folder, [*given, f"{section}.{leak}=0.5"]).model_dump()[section]
+    assert (stored[cell], stored[leak]) == ("leaky", 0.5)
+    assert leak not in load_recipe(folder, more).model_dump()[section]
 
 
 def test_weights_are_drawn_or_given(folder: Path) -> None:

@@ -163,6 +163,18 @@ def test_what_differs_is_named_all_at_once(trained: Path, start: Path, tmp_path:
     assert not (tmp_path / "run" / "tokenizer").exists(), "other tokens can be chosen now"
 
 
+def test_switches_that_only_one_of_them_has_are_named(
+    trained: Path, start: Path, tmp_path: Path
+) -> None:
+    """What a recipe is stored without has its default."""
+    given = (f"init_from={start}", "encoder.batch_norm=true")
+    with pytest.raises(ConfigError, match=r"encoder\.batch_norm is True here and False there"):
+        build_speech_task(recipe_with(trained, *given), tmp_path, command="", say=quiet)
+    leaky = (f"init_from={start}", "encoder.cell=leaky", "encoder.leak=0.5")
+    with pytest.raises(ConfigError, match=r"encoder\.leak is 0\.5 here and 0\.0 there"):
+        build_speech_task(recipe_with(trained, *leaky), tmp_path, command="", say=quiet)
+
+
 def test_another_front_end_is_named(trained: Path, start: Path, tmp_path: Path) -> None:
     recipe = recipe_with(
         trained, f"init_from={start}", "frontend.name=mfcc", "frontend.num_mels=24"

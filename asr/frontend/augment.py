@@ -5,7 +5,7 @@ numpy waveform, before it is batched.
 
 References: D. Park et al. SpecAugment. 2019, with time masks bounded by the utterance as in
 SpecAugment on large scale datasets. 2020. T. Ko et al. Audio augmentation for speech recognition.
-2015 (speed).
+2015 (speed). C. Bishop. Training with noise is equivalent to Tikhonov regularization. 1995.
 """
 
 import math
@@ -41,6 +41,9 @@ class AugmentConfig(Config):
     noise_snr_db: list[float] = Field(default=[10.0, 40.0])
     # one is drawn per utterance and epoch; 1.1 speaks a tenth faster and higher
     speed_factors: list[float] = Field(default=[1.0])
+    # Deviation of Gaussian noise on every normalised feature. Left out when 0: other bundles and
+    # run folders are as they were before there was any.
+    input_noise: float = Field(default=0.0, ge=0, exclude_if=lambda value: value == 0)
 
     @field_validator("noise_snr_db")
     @classmethod
@@ -60,12 +63,15 @@ class AugmentConfig(Config):
 class SpecAugment(nn.Module):
     """Runs of frames and of bins set to zero, the mean of normalised features; only in training.
 
+    There may be noise too, on all features that are not masked.
+
     Args:
         time_masks: runs of frames masked in each utterance.
         time_mask_frames: longest run.
         time_mask_fraction: longest run as a share of the utterance's own frames, rounded down.
         frequency_masks: runs of bins masked in each utterance.
         frequency_mask_bins: widest run.
+        input_noise: deviation of the Gaussian noise, drawn for each feature of each real frame.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class SpecAugment(nn.Module):
         time_mask_fraction: float = 0.1,
         frequency_masks: int = 2,
         frequency_mask_bins: int = 15,
+        input_noise: float = 0.0,
     ) -> None:
         super().__init__()
         self.time_masks = time_masks
@@ -83,6 +90,7 @@ class SpecAugment(nn.Module):
         self.time_mask_fraction = time_mask_fraction
         self.frequency_masks = frequency_masks
         self.frequency_mask_bins = frequency_mask_bins
+        self.input_noise = input_noise
 
     def forward(
         self,
@@ -92,11 +100,12 @@ class SpecAugment(nn.Module):
         blocks: int = 1,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Features with masks of their own for each utterance; in evaluation, the features.
+        """Features with masks and noise of their own for each utterance; in evaluation as they are.
 
         A width is uniform in 0 … longest, a start uniform where the whole mask lies inside the
-        utterance. Draws are made on the generator's device (without one: the CPU, so that all
-        devices mask alike), as many whatever the lengths.
+        utterance. Masks are drawn on the generator's device (without one: the CPU, so that all
+        devices mask alike), noise after them (without one: on the device of the features), as
+        many numbers whatever the lengths.
 
         Args:
             features: (B, T, F), normalised, zero beyond each length.
@@ -118,8 +127,16 @@ class SpecAugment(nn.Module):
         draws = _uniform((2, batch, self.frequency_masks), generator).to(device)
         in_frequency = _runs(draws, sizes.clamp(max=self.frequency_mask_bins), sizes, bands)
         real = torch.arange(frames, device=device) < feature_lengths[:, None]
+        if self.input_noise:
+            features = features + self._noise(features, generator) * real[:, :, None]
         masked = in_time[:, :, None] | in_frequency.repeat(1, blocks)[:, None, :]
         return features.masked_fill(masked & real[:, :, None], 0.0)
+
+    def _noise(self, features: Tensor, generator: torch.Generator | None) -> Tensor:
+        device = generator.device if generator is not None else features.device
+        shape, dtype = features.shape, features.dtype
+        noise = torch.randn(shape, generator=generator, device=device, dtype=dtype)
+        return self.input_noise * noise.to(features.device)
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:

@@ -11,10 +11,11 @@ not recurrent alone: Zaremba, Sutskever & Vinyals, "Recurrent Neural Network Reg
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from asr.config import Config
+from asr.models.lstm import check_leak
 from asr.models.tokens import BEGINNING, TokenNetwork
 from asr.models.weights import Cell
 
@@ -29,6 +30,15 @@ class NeuralConfig(Config):
     hidden_size: int = Field(default=256, ge=1)
     embedding_size: int = Field(default=64, ge=0)  # 0: one-hot vectors, the boundary all zeros
     dropout: float = Field(default=0.0, ge=0, lt=1)  # of what each layer and the output get
+    # Of the cell "leaky". Left out when 0: other bundles and run folders are as they were before.
+    leak: float = Field(
+        default=0.0, ge=0, lt=1, validate_default=True, exclude_if=lambda value: value == 0
+    )
+
+    @field_validator("leak")
+    @classmethod
+    def _has_its_cell(cls, leak: float, info: ValidationInfo) -> float:
+        return check_leak(leak, info.data.get("cell"))
 
 
 class NeuralNetwork(TokenNetwork):
@@ -43,6 +53,7 @@ class NeuralNetwork(TokenNetwork):
         num_layers: int,
         cell: Cell = "lstm",
         dropout: float = 0.0,
+        leak: float = 0.0,
     ) -> None:
         super().__init__(
             vocabulary_size,
@@ -51,6 +62,7 @@ class NeuralNetwork(TokenNetwork):
             num_layers=num_layers,
             cell=cell,
             dropout=dropout,
+            leak=leak,
         )
         self.output = nn.Linear(hidden_size, vocabulary_size)
 
@@ -100,19 +112,29 @@ def config_of(network: NeuralNetwork) -> NeuralConfig:
         hidden_size=stack.output_size,
         embedding_size=embedding.embedding_dim if isinstance(embedding, nn.Embedding) else 0,
         dropout=network.dropout,
+        leak=stack.leak,
     )
 
 
-def sentence_losses(network: NeuralNetwork, tokens: Tensor, lengths: Tensor) -> Tensor:
+def sentence_losses(
+    network: NeuralNetwork, tokens: Tensor, lengths: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
     """(B,) nats that each sentence costs with its end, differentiable.
 
     Args:
         network: what predicts.
         tokens: (B, U) int64, zero beyond each length.
         lengths: (B,) int64.
+        label_smoothing: s, from 0 to below 1: each target is its token with the probability
+            `1 - s`, and any of the V - 1 others with `s / (V - 1)`, the boundary included. The
+            least cost is then the entropy of such targets.
     """
     log_probs = network(tokens, lengths)
     targets = F.pad(tokens, (0, 1), value=BOUNDARY)
     losses = F.nll_loss(log_probs.flatten(0, 1), targets.flatten(), reduction="none")
+    if label_smoothing:
+        others = -log_probs.flatten(0, 1).sum(1) - losses
+        share = label_smoothing / (log_probs.shape[2] - 1)
+        losses = (1 - label_smoothing) * losses + share * others
     real = torch.arange(targets.shape[1], device=lengths.device) <= lengths.unsqueeze(1)
     return torch.where(real, losses.view_as(targets), 0).sum(1)

@@ -13,10 +13,11 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from asr.config import Config
+from asr.models.batch_norm import FrameBatchNorm
 from asr.models.joined import join_frames, join_rows, pad_rows
 from asr.models.padded import enter, leave, pad_frames, padded_layer
 from asr.models.peephole import peephole_layer
@@ -34,6 +35,30 @@ class EncoderConfig(Config):
     hidden_size: int = Field(default=320, ge=1)  # cells in each direction
     bidirectional: bool = True
     dropout: float = Field(default=0.0, ge=0, lt=1)  # of what each layer but the first gets
+    # Left out when they are not used: other bundles and run folders are as they were before.
+    leak: float = Field(  # share of its state that a unit keeps; of cell "leaky" alone
+        default=0.0, ge=0, lt=1, validate_default=True, exclude_if=lambda value: value == 0
+    )
+    # normalise what each layer but the first gets over the frames of a batch
+    batch_norm: bool = Field(default=False, exclude_if=lambda value: not value)
+
+    @field_validator("leak")
+    @classmethod
+    def _has_its_cell(cls, leak: float, info: ValidationInfo) -> float:
+        return check_leak(leak, info.data.get("cell"))
+
+
+def check_leak(leak: float, cell: Cell | None, key: str = "cell") -> float:
+    """The leak of a cell in a recipe, which says it by a `key`.
+
+    Raises:
+        ValueError: a leaky cell has none, or another cell has one.
+    """
+    if cell == "leaky" and leak == 0:
+        raise ValueError(f"above 0 where {key} is 'leaky' (without a leak it is 'tanh')")
+    if cell is not None and cell != "leaky" and leak != 0:
+        raise ValueError(f"0 where {key} is {cell!r}")
+    return leak
 
 
 class RecurrentStack(nn.Module):
@@ -48,15 +73,19 @@ class RecurrentStack(nn.Module):
         hidden_size: H, cells in each direction.
         num_layers: how many layers.
         cell: `lstm`, `peephole` (an LSTM whose gates see the cell: Graves et al. 2013), `gru`
-            (Cho et al. 2014) or `tanh` (a plain recurrent network).
+            (Cho et al. 2014), `tanh` (a plain recurrent network) or `leaky` (one whose units keep
+            a share of their state: `leaky.py`).
         bidirectional: whether a second half of each layer runs from right to left.
         dropout: in training, the probability that an input of a layer but the first is zero.
+        leak: that share, for `leaky`; with 0 it is `tanh`.
+        batch_norm: whether the inputs of each layer but the first are normalised over the real
+            frames of a batch (`batch_norm.py`), before any dropout.
 
     Raises:
         ValueError: an argument out of its range.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a recipe's [encoder] has
         self,
         input_size: int,
         hidden_size: int,
@@ -65,6 +94,8 @@ class RecurrentStack(nn.Module):
         cell: Cell = "lstm",
         bidirectional: bool = True,
         dropout: float = 0.0,
+        leak: float = 0.0,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if cell not in GATES:
@@ -76,13 +107,20 @@ class RecurrentStack(nn.Module):
             )
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        if not 0 <= leak < 1 or (leak and cell != "leaky"):
+            raise ValueError(
+                f"leak must be at least 0 and below 1, and 0 but for leaky, got {leak} for {cell}"
+            )
         self.input_size = input_size
         self.output_size = hidden_size * (1 + bidirectional)
-        self.cell = cell
+        self.cell, self.leak = cell, leak
         self.dropout = dropout
         self.layers = nn.ModuleList(
-            RecurrentLayer(size, hidden_size, cell=cell, bidirectional=bidirectional)
+            RecurrentLayer(size, hidden_size, cell=cell, bidirectional=bidirectional, leak=leak)
             for size in [input_size] + [self.output_size] * (num_layers - 1)
+        )
+        self.norms = nn.ModuleList(
+            FrameBatchNorm(self.output_size) for _ in range((num_layers - 1) * batch_norm)
         )
 
     def forward(self, features: Tensor, feature_lengths: Tensor) -> Tensor:
@@ -102,14 +140,20 @@ class RecurrentStack(nn.Module):
         feature_lengths = feature_lengths.to(features.device)
         if self._is_compiled(features):
             joined = join_frames(feature_lengths, features.shape[1])
-            rows = self._run(join_rows(features, joined), partial(peephole_layer, frames=joined))
-            return pad_rows(rows, joined)
+            rows = join_rows(features, joined)
+            every = torch.ones(len(rows), 1, dtype=torch.bool)
+            return pad_rows(self._run(rows, every, partial(peephole_layer, frames=joined)), joined)
         padded = pad_frames(feature_lengths, features.shape[1])
-        encoded = self._run(enter(features, padded), partial(padded_layer, frames=padded))
+        entered = enter(features, padded)
+        encoded = self._run(entered, padded.real, partial(padded_layer, frames=padded))
         return leave(encoded, padded)
 
-    def _run(self, encoded: Tensor, compute: Callable[[Tensor, LayerWeights], Tensor]) -> Tensor:
+    def _run(
+        self, encoded: Tensor, real: Tensor, compute: Callable[[Tensor, LayerWeights], Tensor]
+    ) -> Tensor:
         for index, layer in enumerate(self.layers):
+            if index and self.norms:
+                encoded = self.norms[index - 1](encoded, real)
             if index and self.dropout:
                 encoded = F.dropout(encoded, self.dropout, self.training)
             encoded = layer(encoded, compute)
@@ -148,11 +192,17 @@ class RecurrentLayer(nn.Module):
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, cell: Cell, bidirectional: bool
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        cell: Cell,
+        bidirectional: bool,
+        leak: float = 0.0,
     ) -> None:
         super().__init__()
         directions, outputs = 1 + bidirectional, GATES[cell] * hidden_size
-        self.cell = cell
+        self.cell, self.leak = cell, leak
         self.input_weight = nn.Parameter(torch.empty(directions, outputs, input_size))
         self.recurrent_weight = nn.Parameter(torch.empty(directions, outputs, hidden_size))
         self.bias = nn.Parameter(torch.empty(directions, outputs))
@@ -178,9 +228,8 @@ class RecurrentLayer(nn.Module):
 
     def weights(self) -> LayerWeights:
         """The parameters under the names of the ways of computing."""
-        return LayerWeights(
-            self.cell, self.input_weight, self.recurrent_weight, self.bias, self.peepholes
-        )
+        matrices = (self.input_weight, self.recurrent_weight)
+        return LayerWeights(self.cell, *matrices, self.bias, self.peepholes, self.leak)
 
     def forward(self, encoded: Tensor, compute: Callable[[Tensor, LayerWeights], Tensor]) -> Tensor:
         """`compute(encoded, weights)`."""

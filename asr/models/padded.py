@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from asr.models.leaky import leaky_recurrence
 from asr.models.peephole_torch import peephole_recurrence
 from asr.models.weights import LayerWeights
 
@@ -55,10 +56,14 @@ def padded_layer(encoded: Tensor, weights: LayerWeights, frames: PaddedFrames) -
     inputs = [encoded]
     if len(weights.input) == 2:
         inputs.append(reverse(encoded, frames))
-    if weights.peepholes is None:
-        outputs = _torch(inputs, weights)
+    if weights.peepholes is not None:
+        projected = _projected(inputs, weights)
+        outputs = list(peephole_recurrence(projected, weights.recurrent, weights.peepholes))
+    elif weights.cell == "leaky":
+        projected = _projected(inputs, weights)
+        outputs = list(leaky_recurrence(projected, weights.recurrent, weights.leak))
     else:
-        outputs = _peephole(inputs, weights, weights.peepholes)
+        outputs = _torch(inputs, weights)
     if len(outputs) == 2:
         outputs[1] = reverse(outputs[1], frames)
     return torch.cat(outputs, dim=2)
@@ -106,12 +111,11 @@ def _torch_direction(cell: str, encoded: Tensor, weights: list[Tensor]) -> Tenso
     return kernel(encoded, start, weights, *options)[0]
 
 
-def _peephole(inputs: list[Tensor], weights: LayerWeights, peepholes: Tensor) -> list[Tensor]:
-    """Both directions at once: on a GPU the number of operations is what costs."""
+def _projected(inputs: list[Tensor], weights: LayerWeights) -> Tensor:
+    """(D, T, B, G * H) products with the inputs, and bias.
+
+    Both directions at once: on a GPU the number of operations is what costs.
+    """
     stacked = torch.stack(inputs).flatten(1, 2)  # (D, T * B, F)
     projected = torch.baddbmm(weights.bias.unsqueeze(1), stacked, weights.input.transpose(1, 2))
-    projected = projected.view(
-        len(inputs), *inputs[0].shape[:2], projected.shape[2]
-    )  # (D, T, B, 4H)
-    hidden = peephole_recurrence(projected, weights.recurrent, peepholes)
-    return list(hidden.unbind())
+    return projected.view(len(inputs), *inputs[0].shape[:2], projected.shape[2])

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asr.models.leaky import leaky_step
 from asr.models.lstm import RecurrentStack
 from asr.models.weights import Cell, LayerWeights
 
@@ -81,6 +82,11 @@ def _tanh(inputs: Tensor, state: Tensor, weights: LayerWeights) -> Tensor:
     return torch.addmm(own, state[:, 0], weights.recurrent[0].t()).tanh().unsqueeze(1)
 
 
+def _leaky(inputs: Tensor, state: Tensor, weights: LayerWeights) -> Tensor:
+    own, hidden = _projected(inputs, weights), state[:, 0]
+    return leaky_step(own[None], hidden[None], weights.recurrent, weights.leak).transpose(0, 1)
+
+
 def _projected(inputs: Tensor, weights: LayerWeights) -> Tensor:
     return F.linear(inputs, weights.input[0], weights.bias[0])
 
@@ -90,4 +96,5 @@ _STEPS: dict[Cell, Callable[[Tensor, Tensor, LayerWeights], Tensor]] = {
     "peephole": _lstm,
     "gru": _gru,
     "tanh": _tanh,
+    "leaky": _leaky,
 }

@@ -27,6 +27,7 @@ class TokenNetwork(nn.Module):
         cell: of `asr.models.lstm.RecurrentStack`.
         dropout: in training, the probability that an input of a layer, or of what comes after, is
             zero.
+        leak: of the cell `leaky`.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class TokenNetwork(nn.Module):
         num_layers: int,
         cell: Cell = "lstm",
         dropout: float = 0.0,
+        leak: float = 0.0,
     ) -> None:
         super().__init__()
         self.vocabulary_size = vocabulary_size
@@ -54,6 +56,7 @@ class TokenNetwork(nn.Module):
             cell=cell,
             bidirectional=False,
             dropout=dropout,
+            leak=leak,
         )
 
     def encode(self, tokens: Tensor, lengths: Tensor) -> Tensor:

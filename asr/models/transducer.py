@@ -11,12 +11,12 @@ Hinton, "Speech recognition with deep recurrent neural networks", ICASSP 2013, s
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from asr.config import Config
 from asr.frontend.frontend import Frontend
-from asr.models.lstm import RecurrentStack
+from asr.models.lstm import RecurrentStack, check_leak
 from asr.models.tokens import TokenNetwork
 from asr.models.weights import Cell
 
@@ -35,6 +35,15 @@ class TransducerConfig(Config):
     prediction_embedding: int = Field(default=0, ge=0)  # 0: one-hot, the beginning all zeros
     prediction_dropout: float = Field(default=0.0, ge=0, lt=1)
     ctc_weight: float = Field(default=0.0, ge=0)  # of a CTC loss of the encoder
+    # Of the cell "leaky". Left out when 0: other bundles and run folders are as they were before.
+    prediction_leak: float = Field(
+        default=0.0, ge=0, lt=1, validate_default=True, exclude_if=lambda value: value == 0
+    )
+
+    @field_validator("prediction_leak")
+    @classmethod
+    def _has_its_cell(cls, leak: float, info: ValidationInfo) -> float:
+        return check_leak(leak, info.data.get("prediction_cell"), "prediction_cell")
 
 
 class PredictionNetwork(TokenNetwork):

@@ -4,8 +4,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-Cell = Literal["lstm", "peephole", "gru", "tanh"]
-GATES: dict[Cell, int] = {"lstm": 4, "peephole": 4, "gru": 3, "tanh": 1}
+Cell = Literal["lstm", "peephole", "gru", "tanh", "leaky"]
+GATES: dict[Cell, int] = {"lstm": 4, "peephole": 4, "gru": 3, "tanh": 1, "leaky": 1}
 
 
 class LayerWeights(NamedTuple):
@@ -16,3 +16,4 @@ class LayerWeights(NamedTuple):
     recurrent: Tensor  # (D, G * H, H)
     bias: Tensor  # (D, G * H)
     peepholes: Tensor | None  # (D, 3, H) of input, forget and output gate; cell peephole only
+    leak: float = 0.0  # share of its state that a unit keeps; cell leaky only

@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,6 +27,8 @@ class CTCConfig(Config):
     """Train with connectionist temporal classification."""
 
     name: Literal["ctc"] = "ctc"
+    # See `smoothed`. Left out when 0: other bundles and run folders are as they were before.
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda value: value == 0)
 
 
 def ctc_loss(
@@ -81,6 +84,31 @@ def ctc_loss(
         blank=blank,
         reduction="none",
     )
+
+
+def smoothed(costs: Tensor, log_probs: Tensor, lengths: Tensor, smoothing: float) -> Tensor:
+    """The cost of targets that are wrong with the probability `smoothing`: (B,) nats.
+
+    CTC has no target for a frame, so what is smoothed is the distribution of each frame: the cost
+    is `(1 - s) cost + s * sum_t H(U, p_t)` with the cross-entropy of the uniform distribution over
+    the V symbols, blank included. For one frame and one token that is cross-entropy with
+    `1 - s + s / V` on the token and `s / V` on every other symbol, as label smoothing is for
+    classes, so that the least cost is the entropy of these.
+
+    Reference: C. Szegedy et al. Rethinking the Inception architecture. 2016, section 7. For CTC:
+    S. Kim et al. Improved training for online end-to-end speech recognition systems. 2018, by the
+    divergence from the uniform distribution of each frame.
+
+    Args:
+        costs: (B,) of `ctc_loss`.
+        log_probs: (B, T, V) that they were computed of; what lies beyond the lengths has no effect.
+        lengths: (B,) int64, frames.
+        smoothing: s, from 0 to below 1.
+    """
+    time = torch.arange(log_probs.shape[1], device=log_probs.device)
+    real = time < lengths.to(log_probs.device).unsqueeze(1)
+    uniform = torch.where(real, -log_probs.mean(dim=2), 0).sum(dim=1)
+    return (1 - smoothing) * costs + smoothing * uniform
 
 
 def frames_needed(tokens: Sequence[int]) -> int:

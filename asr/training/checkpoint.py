@@ -168,7 +168,7 @@ def _load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> T
     if kind != now:
         raise ModelError(
             f"{shown(folder)}: was trained with {kind}, and the recipe now has {now}; set "
-            "optimizer.name back, or choose another --out"
+            "[optimizer] back, or choose another --out"
         )
     tensors = load_tensors(folder / "optimizer.safetensors")
     _restore_optimizer(optimizer, tensors, content["optimizer"]["scalars"], folder)

@@ -136,6 +136,8 @@ class _Training(Generic[BatchT]):
             clip_norm=self.config.clip_norm,
             precision=self.config.precision,
             device=device,
+            l1=self.config.l1,
+            l2=self.config.l2,
         )
         self.state = TrainingState(fingerprints=dict(task.fingerprints()))
 

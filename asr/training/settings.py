@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from asr.config import Config
-from asr.training.optimizer import AdamWConfig, SgdConfig
+from asr.training.optimizer import AnyOptimizerConfig
 from asr.training.step import Precision
 
 
@@ -25,6 +25,10 @@ class TrainingConfig(Config):
     )
     accumulate: int = Field(default=1, ge=1)  # batches per update
     clip_norm: float = Field(default=5.0, ge=0)  # largest gradient norm; 0 = no clipping
+    # Penalties on the weights (asr.training.penalty); the loss that is reported is without them.
+    # Left out when 0, as initial_range.
+    l1: float = Field(default=0.0, ge=0, exclude_if=lambda value: value == 0)
+    l2: float = Field(default=0.0, ge=0, exclude_if=lambda value: value == 0)
     weight_noise: float = Field(default=0.0, ge=0)  # deviation; the papers use 0.075
     # Evaluations without improvement after which training goes back to its best weights and goes on
     # with noise; 0: noise from the start.
@@ -59,7 +63,7 @@ class Settings:
     """
 
     training: TrainingConfig
-    optimizer: SgdConfig | AdamWConfig
+    optimizer: AnyOptimizerConfig
     seed: int
     recipe: Mapping[str, Any] = field(default_factory=dict)
     judge_start: bool = False

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.training.noise import weight_noise
+from asr.training.penalty import add_penalty_gradients, penalised
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -41,10 +42,11 @@ class StepResult:
 
 
 class Stepper:
-    """Makes updates: accumulation, weight noise, mixed precision, clipping, finite checks.
+    """Makes updates: accumulation, weight noise, mixed precision, penalties, clipping, checks.
 
     The loss of an update is the mean over all sequences of its parts, so accumulating over parts
-    equals one larger batch.
+    equals one larger batch. The penalties `l2 / 2 * w^2` and `l1 * |w|` of every weight count in
+    the gradient that is clipped, and not in the loss that is reported.
     """
 
     def __init__(
@@ -55,12 +57,16 @@ class Stepper:
         clip_norm: float,
         precision: Precision,
         device: torch.device,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
         if precision == "float16" and device.type != "cuda":
             raise ValueError("precision float16 needs a CUDA device")
         self._model = model
         self._optimizer = optimizer
         self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._penalised = penalised(model) if l1 or l2 else []
+        self._l1, self._l2 = l1, l2
         self._clip_norm = clip_norm
         self._precision: Precision = precision
         self._device = device
@@ -120,6 +126,7 @@ class Stepper:
 
     def _apply(self, parts: Sequence[Part], loss: float) -> StepResult:
         self.scaler.unscale_(self._optimizer)
+        add_penalty_gradients(self._penalised, l1=self._l1, l2=self._l2)
         limit = self._clip_norm if self._clip_norm > 0 else math.inf
         norm = float(nn.utils.clip_grad_norm_(self._parameters, limit))
         if not math.isfinite(norm) and not self._is_scaled_up():

@@ -10,7 +10,7 @@ from asr.lm.neural_bundle import write_neural_bundle
 from asr.lm.neural_model import NeuralModel
 from asr.storage import folder_writer
 
-CELLS = ["lstm", "peephole", "gru", "tanh"]
+CELLS = ["lstm", "peephole", "gru", "tanh", "leaky"]
 CONFIG = NeuralConfig(num_layers=2, hidden_size=5, embedding_size=3)
 
 
@@ -21,6 +21,8 @@ def characters(text: str = "AB ", **options) -> Tokenizer:
 def opinionated(vocabulary_size: int, config: NeuralConfig = CONFIG, seed: int = 0):
     """A network in float32 and evaluation mode with weights of deviation 1."""
     torch.manual_seed(seed)
+    if config.cell == "leaky" and not config.leak:
+        config = config.model_copy(update={"leak": 0.3})
     network = build_network(config, vocabulary_size)
     with torch.no_grad():
         for parameter in network.parameters():

@@ -77,6 +77,50 @@ def test_a_sentence_costs_the_sum_of_its_tokens_and_its_end() -> None:
         assert loss == pytest.approx(-sum(terms), rel=1e-5)
 
 
+def test_smoothed_targets_in_the_definition() -> None:
+    """1 - s on the token, s / (V - 1) on each other symbol, the end among them."""
+    network = opinionated(4)
+    losses = sentence_losses(network, *pad_tokens(SENTENCES), label_smoothing=0.3)
+    for tokens, loss in zip(SENTENCES, losses.tolist(), strict=True):
+        log_probs = network(torch.tensor([tokens], dtype=torch.int64), torch.tensor([len(tokens)]))
+        targets = torch.full((len(tokens) + 1, 4), 0.1)
+        targets[range(len(tokens) + 1), [*tokens, 0]] = 0.7
+        assert loss == pytest.approx(-float((targets * log_probs[0]).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.6])
+def test_the_least_smoothed_loss_is_the_entropy_of_the_targets(smoothing: float) -> None:
+    """Of a network whose output is its bias alone, for sentences that are all empty."""
+    network = opinionated(5)
+    target = torch.full((5,), smoothing / 4)
+    target[0] = 1 - smoothing
+    entropy = -float((target * target.log()).sum())
+
+    def loss(log_probs: torch.Tensor) -> float:
+        network.output.bias.copy_(log_probs)
+        nothing = torch.zeros(1, 0, dtype=torch.int64), torch.tensor([0])
+        return float(sentence_losses(network, *nothing, label_smoothing=smoothing))
+
+    network.output.weight.zero_()
+    assert loss(target.log()) == pytest.approx(entropy, rel=1e-6)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        assert loss(target.log() + 0.1 * torch.randn(5, generator=generator)) > entropy
+
+
+def test_without_dropout_the_output_is_the_geometric_mean_over_all_masks() -> None:
+    """Exactly so for a softmax of linear scores: the mean of the scores is that of no mask."""
+    config = CONFIG.model_copy(update={"num_layers": 1, "dropout": 0.5})
+    network = opinionated(4, config).double()
+    tokens, lengths = torch.tensor([[2, 1]]), torch.tensor([2])
+    hidden = network.encode(tokens, lengths)  # in evaluation: without a mask
+    masks = torch.tensor(list(product([0.0, 2.0], repeat=hidden.shape[2]))).double()
+    masked = [torch.log_softmax(network.output(mask * hidden), dim=2) for mask in masks]
+    mean = torch.log_softmax(torch.stack(masked).mean(0), dim=2)
+    torch.testing.assert_close(mean.float(), network(tokens, lengths), rtol=0, atol=1e-6)
+    assert not torch.allclose(masked[3].float(), mean.float(), atol=1e-2)
+
+
 def test_padding_and_company_change_nothing() -> None:
     network = opinionated(4)
     tokens, lengths = pad_tokens(SENTENCES)

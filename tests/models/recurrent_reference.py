@@ -22,7 +22,8 @@ def reference(stack: RecurrentStack, features: Tensor, lengths: list[int]) -> Te
 
 
 def run(layer, direction: int, inputs: list[Tensor]) -> list[Tensor]:
-    step = {"lstm": lstm, "peephole": lstm, "gru": gru, "tanh": tanh}[layer.cell]
+    steps = {"lstm": lstm, "peephole": lstm, "gru": gru, "tanh": tanh, "leaky": leaky(layer.leak)}
+    step = steps[layer.cell]
     size = layer.recurrent_weight.shape[2]
     hidden = cell = layer.bias.new_zeros(size)
     weights = layer.input_weight[direction], layer.recurrent_weight[direction]
@@ -55,3 +56,10 @@ def gru(own, recurrent, hidden, cell, peepholes):
 
 def tanh(own, recurrent, hidden, cell, peepholes):
     return torch.tanh(own + recurrent), cell
+
+
+def leaky(leak: float):
+    def step(own, recurrent, hidden, cell, peepholes):
+        return leak * hidden + (1 - leak) * torch.tanh(own + recurrent), cell
+
+    return step

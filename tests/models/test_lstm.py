@@ -6,12 +6,13 @@ from torch import nn
 from asr.models.lstm import EncoderConfig, RecurrentLayer, RecurrentStack
 from tests.models.recurrent_reference import reference
 
-CELLS = ["lstm", "peephole", "gru", "tanh"]
+CELLS = ["lstm", "peephole", "gru", "tanh", "leaky"]
 LENGTHS = [3, 7, 0, 1, 5]
 
 
 def stack_of(cell, *, input_size=4, hidden_size=3, num_layers=2, dtype=torch.float64, **options):
     torch.manual_seed(1)
+    options = {"leak": 0.3 if cell == "leaky" else 0.0} | options
     stack = RecurrentStack(input_size, hidden_size, num_layers, cell=cell, **options).to(dtype)
     for layer in stack.layers:
         nn.init.normal_(layer.bias)
@@ -166,6 +167,8 @@ def test_a_batch_without_a_frame(cell, batch, frames):
         ("tanh", 3, 500, 123, 62, {}, 3_688_062),
         ("lstm", 1, 250, 123, 62, {}, 780_562 - 2 * 3 * 250),
         ("gru", 1, 7, 5, 3, {}, 2 * 3 * 7 * (5 + 7 + 1) + 15 * 3),
+        ("leaky", 3, 500, 123, 62, {"leak": 0.5}, 3_688_062),
+        ("tanh", 3, 500, 123, 62, {"batch_norm": True}, 3_688_062 + 2 * 2 * 1000),
     ],
 )
 def test_the_papers_networks_have_the_papers_number_of_weights(
@@ -256,11 +259,17 @@ def test_without_gradients_it_is_the_same():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cell": "lstn"}, "cell must be one of lstm, peephole, gru, tanh, got 'lstn'"),
+        ({"cell": "lstn"}, "cell must be one of lstm, peephole, gru, tanh, leaky, got 'lstn'"),
         ({"hidden_size": 0}, "must be at least 1, got 4, 0 and 2"),
         ({"num_layers": 0}, "must be at least 1, got 4, 3 and 0"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"dropout": float("nan")}, "dropout must be at least 0 and below 1, got nan"),
+        (
+            {"cell": "leaky", "leak": 1.0},
+            "leak must be at least 0 and below 1, and 0 but for leaky",
+        ),
+        ({"cell": "leaky", "leak": float("nan")}, "0 but for leaky, got nan for leaky"),
+        ({"cell": "tanh", "leak": 0.5}, "0 but for leaky, got 0.5 for tanh"),
     ],
 )
 def test_arguments_out_of_range(arguments, message):
@@ -286,7 +295,7 @@ def test_shapes_and_lengths_that_do_not_fit(shape, lengths, message):
 def test_config():
     config = EncoderConfig(cell="peephole", num_layers=5, hidden_size=500)
     assert (config.bidirectional, config.dropout) == (True, 0.0)
-    with pytest.raises(ValidationError, match="'lstm', 'peephole', 'gru' or 'tanh'"):
+    with pytest.raises(ValidationError, match="'lstm', 'peephole', 'gru', 'tanh' or 'leaky'"):
         EncoderConfig(cell="rnn")
     with pytest.raises(ValidationError, match="less than 1"):
         EncoderConfig(dropout=1.0)

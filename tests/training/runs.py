@@ -13,7 +13,7 @@ from torch import Tensor
 from asr.storage import load_tensors, read_json, verify_folder
 from asr.training.checkpoint import save_checkpoint
 from asr.training.loop import Outcome, train
-from asr.training.optimizer import AdamWConfig, SgdConfig
+from asr.training.optimizer import AdamWConfig, AnyOptimizerConfig
 from asr.training.settings import Settings, TrainingConfig
 from tests.training.toy import ToyBatch, ToyTask
 
@@ -24,7 +24,7 @@ def run(
     task: ToyTask,
     folder: Path,
     *,
-    optimizer: SgdConfig | AdamWConfig | None = None,
+    optimizer: AnyOptimizerConfig | None = None,
     recipe: Mapping[str, Any] | None = None,
     allow_changed: bool = False,
     judge_start: bool = False,
