@@ -148,12 +148,17 @@ class ImageTask(PlainTask):
         """(B,) bounds on -ln p of the images, one sample of the latent variables each."""
         return torch.stack(list(self._bounded.terms(batch.images.to(device)).values())).sum(dim=0)
 
-    @torch.no_grad()
     def evaluate(self, split: str, device: torch.device, advance: Advance) -> Evaluation | None:
         """The mean bound and its parts; the same weights give the same figures."""
         images = {"dev": self._splits.dev, "test": self._splits.test}[split]
         if images is None:
             return None
+        means = self.means_of(images, device, advance)
+        return Evaluation({BOUND: sum(means.values()), **means}, monitor=BOUND)
+
+    @torch.no_grad()
+    def means_of(self, images: Images, device: torch.device, advance: Advance) -> dict[str, float]:
+        """The means over images of the parts of the bound; the same weights give the same."""
         advance(0, len(images))
         sums: dict[str, float] = {}
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -164,8 +169,7 @@ class ImageTask(PlainTask):
                 for name, values in self._bounded.terms(intensities.to(device)).items():
                     sums[name] = sums.get(name, 0.0) + float(values.double().sum())
                 advance(min(begin + EVALUATED_AT_ONCE, len(images)), len(images))
-        means = {name: total / len(images) for name, total in sums.items()}
-        return Evaluation({BOUND: sum(means.values()), **means}, monitor=BOUND)
+        return {name: total / len(images) for name, total in sums.items()}
 
     def sample_of(self, split: str, count: int) -> Tensor:
         """The first `count` images of a split as the model is shown them, the same every time."""
