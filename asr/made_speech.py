@@ -8,7 +8,7 @@ the same corpus. One that was interrupted is completed; one of another plan is r
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -47,6 +47,14 @@ class Sound:
     direct_to_reverberant_db: tuple[float, float] = (3.0, 18.0)
     snr_db: tuple[float, float] = (15.0, 35.0)
     level_db: tuple[float, float] = (-32.0, -20.0)  # RMS, of full scale
+
+
+def settings_as_read(settings: Sound) -> dict[str, Any]:
+    """Settings of a corpus as JSON gives them back, for its identity."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(settings).items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

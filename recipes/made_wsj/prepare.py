@@ -12,7 +12,7 @@ give the same corpus.
 Synthetic: no real voice is in it, and its error rates say nothing about people's speech.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from asr.data.corpus.lm_text import extended_dictionary, write_dictionary, write_lm_text
@@ -30,6 +30,7 @@ from asr.made_speech import (
     check_ours,
     log_progress,
     mark_complete,
+    settings_as_read,
     spoken_splits,
 )
 from asr.storage import text_hash
@@ -131,8 +132,4 @@ def _identity(
     planned: dict[str, list[PlannedUtterance]], settings: CorpusSettings
 ) -> dict[str, object]:
     """What must be the same for a corpus to be the same; as JSON gives it back."""
-    settings_as_read = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(settings).items()
-    }
-    return {"settings": settings_as_read, "plan": text_hash(repr(planned))}
+    return {"settings": settings_as_read(settings), "plan": text_hash(repr(planned))}

@@ -5,7 +5,7 @@ the utterances are put into a room, all get noise. The same settings give the sa
 and voices of dev and test do not occur in training.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from asr.made_speech import (
     check_ours,
     log_progress,
     mark_complete,
+    settings_as_read,
     spoken_splits,
 )
 from asr.storage import text_hash
@@ -99,8 +100,4 @@ def plan(settings: CorpusSettings) -> dict[str, list[PlannedUtterance]]:
 def _identity(settings: CorpusSettings) -> dict[str, object]:
     """What must be the same for a corpus to be the same; as JSON gives it back."""
     sources = (SLOTS, voices(TRAIN_VARIANTS), voices(DEV_VARIANTS), voices(TEST_VARIANTS))
-    settings_as_read = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(settings).items()
-    }
-    return {"settings": settings_as_read, "sources": text_hash(repr(sources))}
+    return {"settings": settings_as_read(settings), "sources": text_hash(repr(sources))}
