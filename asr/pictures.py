@@ -97,12 +97,7 @@ def plot_curves(
         ConfigError: matplotlib is not installed.
         ResourceError: the disk is full or not writable.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(f"pictures need matplotlib: {INSTALL}") from error
-    figure = Figure(figsize=(5.0, 3.4), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_figure((5.0, 3.4))
     for name, (across, up) in curves.items():
         axes.plot(across, up, marker="." if len(across) < 40 else "", label=name)
     axes.set_xlabel(x)
@@ -110,8 +105,31 @@ def plot_curves(
     axes.grid(alpha=0.3)
     if len(curves) > 1:
         axes.legend()
+    write_figure(path, figure)
+
+
+def new_figure(inches: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure of matplotlib with axes, without a window.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError(f"pictures need matplotlib: {INSTALL}") from error
+    figure = Figure(figsize=inches, dpi=100, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """Write a figure of matplotlib as PNG, in one step.
+
+    Raises:
+        ResourceError: the disk is full or not writable.
+    """
     buffer = io.BytesIO()
-    # Without a version and a time the same curves make the same file.
+    # Without a version and a time the same figure makes the same file.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     write_atomically(path, buffer.getvalue())
 

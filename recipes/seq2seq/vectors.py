@@ -1,6 +1,5 @@
 """The picture of sentence vectors in two dimensions (Sutskever, Vinyals & Le 2014, figure 2)."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.errors import ConfigError
-from asr.pictures import INSTALL
-from asr.storage import write_atomically
+from asr.pictures import new_figure, write_figure
 
 # Where names stand, in points from their point; neighbours in a group take turns.
 PLACES = ((4, 4, "left"), (-4, -11, "right"), (4, -11, "left"), (-4, 4, "right"))
@@ -51,12 +48,7 @@ def draw_vectors(
         ConfigError: matplotlib is not installed.
         ResourceError: the disk is full or not writable.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(f"pictures need matplotlib: {INSTALL}") from error
-    figure = Figure(figsize=(6.4, 4.6), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_figure((6.4, 4.6))
     colours = [COLOURS[group % len(COLOURS)] for group in groups]
     axes.scatter(coordinates[:, 0], coordinates[:, 1], c=colours, s=14)
     turns = [groups[:number].count(group) for number, group in enumerate(groups)]
@@ -70,7 +62,4 @@ def draw_vectors(
     axes.set_xlabel("first principal component")
     axes.set_ylabel("second principal component")
     axes.grid(alpha=0.3)
-    buffer = io.BytesIO()
-    # Without a version and a time the same vectors make the same file.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    write_atomically(path, buffer.getvalue())
+    write_figure(path, figure)
