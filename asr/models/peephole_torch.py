@@ -1,10 +1,12 @@
-"""The recurrence of an LSTM with peepholes in plain torch: for devices without a compiled kernel.
+"""The recurrence of an LSTM with peepholes over a padded batch, on any device.
 
-A step is ten operations on (D, B, ·) for both directions together, written into place, and the
-gradient is written by hand: autograd would triple the number of operations and keep every
-intermediate. The equations are those of `peephole_kernel`.
+The gradient is written by hand: autograd would triple the number of operations and keep every
+intermediate. The steps are those of `peephole_triton` on a GPU that takes it, else plain torch for
+both directions together, written into place. The equations are those of `peephole_kernel`.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -32,22 +34,11 @@ def peephole_recurrence(projected: Tensor, recurrent: Tensor, peepholes: Tensor)
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projected: Tensor, recurrent: Tensor, peepholes: Tensor) -> Tensor:
-        gates = projected.clone()
-        directions, num_frames, batch, _ = gates.shape
-        hidden = gates.new_zeros(directions, num_frames, batch, recurrent.shape[2])
-        cells = torch.zeros_like(hidden)
-        cell = hidden.new_zeros(directions, batch, recurrent.shape[2])
-        peep_in, peep_out = peepholes[:, None, :2], peepholes[:, None, 2]
-        for t in range(num_frames):
-            if t:
-                gates[:, t].baddbmm_(hidden[:, t - 1], recurrent.transpose(1, 2))
-            split = gates[:, t].view(directions, batch, 4, recurrent.shape[2])
-            split[:, :, :2].addcmul_(cell.unsqueeze(2), peep_in).sigmoid_()
-            split[:, :, 2].tanh_()
-            i, f, g, o = split.unbind(2)
-            cell = torch.mul(f, cell, out=cells[:, t]).addcmul_(i, g)
-            o.addcmul_(cell, peep_out).sigmoid_()
-            torch.mul(o, torch.tanh(cell), out=hidden[:, t])
+        gates = projected.clone(memory_format=torch.contiguous_format)
+        hidden = gates.new_empty(*gates.shape[:3], recurrent.shape[2])
+        cells = torch.empty_like(hidden)
+        forward, ctx.backward_pass = _passes(projected, recurrent)
+        forward(gates, hidden, cells, recurrent, peepholes)
         ctx.save_for_backward(recurrent, peepholes, gates, cells, hidden)
         return hidden
 
@@ -56,15 +47,8 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         recurrent, peepholes, gates, cells, hidden = ctx.saved_tensors
         d_gates = torch.empty_like(gates)
-        previous = _shifted(cells)
-        d_cell = torch.zeros_like(peepholes[:, :1])
-        for t in reversed(range(gates.shape[1])):
-            d_hidden = gradient[:, t]
-            if t + 1 < gates.shape[1]:
-                d_hidden = torch.baddbmm(d_hidden, d_gates[:, t + 1], recurrent)
-            step = (gates[:, t], cells[:, t], previous[:, t])
-            d_gates[:, t], d_cell = _step_gradient(d_hidden, d_cell, step, peepholes)
-        before = _shifted(hidden).flatten(1, 2)
+        ctx.backward_pass(gradient.contiguous(), d_gates, gates, cells, recurrent, peepholes)
+        before, previous = _shifted(hidden).flatten(1, 2), _shifted(cells)
         d_recurrent = d_gates.flatten(1, 2).transpose(1, 2) @ before
         d_i, d_f, _, d_o = d_gates.chunk(4, dim=3)
         sums = [
@@ -73,6 +57,63 @@ class _Recurrence(torch.autograd.Function):
             (d_o * cells).sum((1, 2)),
         ]
         return d_gates, d_recurrent, torch.stack(sums, dim=1)
+
+
+def _passes(projected: Tensor, recurrent: Tensor) -> tuple[Callable[..., None], ...]:
+    """Both ways through all steps, by the fastest that takes these operands."""
+    if projected.device.type == "cuda" and projected.dtype == torch.float32:
+        with suppress(ImportError):  # Triton comes with torch on Linux
+            from asr.models import peephole_triton
+
+            if peephole_triton.fits(projected.device, len(recurrent), recurrent.shape[2]):
+                return peephole_triton.forward_pass, peephole_triton.backward_pass
+    return forward_pass, backward_pass
+
+
+def forward_pass(
+    gates: Tensor, hidden: Tensor, cells: Tensor, recurrent: Tensor, peepholes: Tensor
+) -> None:
+    """Fill `hidden` and `cells`, and turn `gates` from sums into activations.
+
+    Args:
+        gates: (D, T, B, 4H) contiguous products with the inputs and bias.
+        hidden: (D, T, B, H), to be written.
+        cells: (D, T, B, H), to be written.
+        recurrent: (D, 4H, H).
+        peepholes: (D, 3, H).
+    """
+    directions, num_frames, batch, size = hidden.shape
+    cell = hidden.new_zeros(directions, batch, size)
+    peep_in, peep_out = peepholes[:, None, :2], peepholes[:, None, 2]
+    for t in range(num_frames):
+        if t:
+            gates[:, t].baddbmm_(hidden[:, t - 1], recurrent.transpose(1, 2))
+        split = gates[:, t].view(directions, batch, 4, size)
+        split[:, :, :2].addcmul_(cell.unsqueeze(2), peep_in).sigmoid_()
+        split[:, :, 2].tanh_()
+        i, f, g, o = split.unbind(2)
+        cell = torch.mul(f, cell, out=cells[:, t]).addcmul_(i, g)
+        o.addcmul_(cell, peep_out).sigmoid_()
+        torch.mul(o, torch.tanh(cell), out=hidden[:, t])
+
+
+def backward_pass(
+    gradient: Tensor,
+    d_gates: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    recurrent: Tensor,
+    peepholes: Tensor,
+) -> None:
+    """Fill `d_gates`, (D, T, B, 4H), from the contiguous (D, T, B, H) gradient of `hidden`."""
+    previous = _shifted(cells)
+    d_cell = torch.zeros_like(peepholes[:, :1])
+    for t in reversed(range(gates.shape[1])):
+        d_hidden = gradient[:, t]
+        if t + 1 < gates.shape[1]:
+            d_hidden = torch.baddbmm(d_hidden, d_gates[:, t + 1], recurrent)
+        step = (gates[:, t], cells[:, t], previous[:, t])
+        d_gates[:, t], d_cell = _step_gradient(d_hidden, d_cell, step, peepholes)
 
 
 def _shifted(states: Tensor) -> Tensor:
