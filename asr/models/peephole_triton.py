@@ -22,7 +22,7 @@ from torch import Tensor
 
 DEPTH = 32  # terms of a product at a time
 FEWEST, MOST = 16, 64  # utterances of a program: what a matrix unit takes
-WARPS = 4
+UNITS = (8, 16, 32)  # cells of a program; with more, registers do not suffice
 INTERPRETED_PROCESSORS = 132
 
 
@@ -30,7 +30,7 @@ def fits(device: torch.device, directions: int, size: int) -> bool:
     """Whether the kernels do layers of `size` cells in each direction on this GPU."""
     # Matrix units take float32 since compute capability 8.
     return torch.cuda.get_device_capability(device)[0] >= 8 and bool(
-        _units(directions, size, _processors(device))
+        _units(directions, size, 1, _processors(device))
     )
 
 
@@ -70,9 +70,9 @@ def _launch(kernel: triton.JITFunction, shape: torch.Size, *tensors: Tensor) -> 
     # On a CPU, Triton interprets one program after the other: none may wait, so a launch is a step.
     waits = device.type == "cuda"
     processors = _processors(device) if waits else INTERPRETED_PROCESSORS
-    units = _units(directions, size, processors)
-    blocks = triton.cdiv(size, units)
     rows = min(max(triton.next_power_of_2(batch), FEWEST), MOST)
+    units = _units(directions, size, triton.cdiv(batch, rows), processors)
+    blocks = triton.cdiv(size, units)
     together = processors // (directions * blocks)  # blocks of utterances
     spans = [(0, num_frames)] if waits else [(t, t + 1) for t in range(num_frames)]
     for first_row, span in product(range(0, batch, rows * together), spans):
@@ -81,16 +81,21 @@ def _launch(kernel: triton.JITFunction, shape: torch.Size, *tensors: Tensor) -> 
         kernel[(blocks, groups, directions)](
             *tensors, arrivals, first_row, *span, num_frames, batch,
             SIZE=size, UNITS=units, ROWS=rows, DEPTH=DEPTH,
-            num_warps=WARPS, launch_cooperative_grid=waits,
+            num_warps=8 if units == 32 else 4, launch_cooperative_grid=waits,
         )  # fmt: skip
 
 
-def _units(directions: int, size: int, processors: int) -> int:
-    """Cells of a program: as few as leave a processor to each program; 0 when none are enough."""
-    for units in (16, 32, 64):
-        if directions * triton.cdiv(size, units) <= processors:
+def _units(directions: int, size: int, groups: int, processors: int) -> int:
+    """Cells of a program: as few as leave a processor to each program of all groups of utterances.
+
+    Where none are enough, as many as possible: the groups go one after the other. 0 when even one
+    group has no room.
+    """
+    fitting = [units for units in UNITS if directions * triton.cdiv(size, units) <= processors]
+    for units in fitting:
+        if directions * triton.cdiv(size, units) * groups <= processors:
             return units
-    return 0
+    return fitting[-1] if fitting else 0
 
 
 def _processors(device: torch.device) -> int:
@@ -118,6 +123,12 @@ def _tanh(x):
     shrunk = tl.exp(-2 * tl.abs(x))
     value = (1 - shrunk) / (1 + shrunk)
     return tl.where(x < 0, -value, value)
+
+
+@triton.jit
+def _halves(pair):
+    first, second = pair.split()
+    return first + second
 
 
 @triton.jit
@@ -149,7 +160,11 @@ def _forward(
     peep_f = tl.load(peep + SIZE, units < SIZE, 0.0)[None, :]
     peep_o = tl.load(peep + 2 * SIZE, units < SIZE, 0.0)[None, :]
     terms = tl.arange(0, DEPTH)
-    matrix = recurrent + direction * 4 * SIZE * SIZE + units[None, :] * SIZE + terms[:, None]
+    # One product makes all gates: column 4 u + g is gate g of the cell u.
+    columns = tl.arange(0, 4 * UNITS)
+    column_units = tl.program_id(0) * UNITS + columns // 4
+    rows_of_matrix = direction * 4 * SIZE + columns % 4 * SIZE + column_units
+    matrix = recurrent + rows_of_matrix[None, :] * SIZE + terms[:, None]
     team = arrivals + direction * tl.num_programs(1) + tl.program_id(1)
     cell = tl.full((ROWS, UNITS), 0.0, tl.float32)
     if first > 0:
@@ -163,28 +178,20 @@ def _forward(
         g = tl.load(at + 2 * SIZE, inside, 0.0)
         o = tl.load(at + 3 * SIZE, inside, 0.0)
         if t > 0:
+            sums = tl.full((ROWS, 4 * UNITS), 0.0, tl.float32)
             previous = hidden + (frame - batch) * SIZE + rows[:, None] * SIZE + terms[None, :]
             for k in range(0, SIZE, DEPTH):
                 known = k + terms < SIZE
                 # ".cg": what other processors stored is in the cache that all share.
-                state = tl.load(
-                    previous + k,
-                    (rows < batch)[:, None] & known[None, :],
-                    0.0,
-                    cache_modifier=".cg",
-                )
-                there = known[:, None] & (units < SIZE)[None, :]
-                step = SIZE * SIZE
-                i = tl.dot(state, tl.load(matrix + k, there, 0.0), i, input_precision="tf32x3")
-                f = tl.dot(
-                    state, tl.load(matrix + step + k, there, 0.0), f, input_precision="tf32x3"
-                )
-                g = tl.dot(
-                    state, tl.load(matrix + 2 * step + k, there, 0.0), g, input_precision="tf32x3"
-                )
-                o = tl.dot(
-                    state, tl.load(matrix + 3 * step + k, there, 0.0), o, input_precision="tf32x3"
-                )
+                of_state = (rows < batch)[:, None] & known[None, :]
+                state = tl.load(previous + k, of_state, 0.0, cache_modifier=".cg")
+                there = known[:, None] & (column_units < SIZE)[None, :]
+                weights = tl.load(matrix + k, there, 0.0)
+                sums = tl.dot(state, weights, sums, input_precision="tf32x3")
+            even, odd = tl.reshape(sums, (ROWS, UNITS, 2, 2)).split()
+            i_sum, g_sum = even.split()
+            f_sum, o_sum = odd.split()
+            i, f, g, o = i + i_sum, f + f_sum, g + g_sum, o + o_sum
         i = _sigmoid(i + peep_i * cell)
         f = _sigmoid(f + peep_f * cell)
         g = _tanh(g)
@@ -231,8 +238,12 @@ def _backward(
     peep_i = tl.load(peep, units < SIZE, 0.0)[None, :]
     peep_f = tl.load(peep + SIZE, units < SIZE, 0.0)[None, :]
     peep_o = tl.load(peep + 2 * SIZE, units < SIZE, 0.0)[None, :]
+    # The product in four parts, by the gate: the fourth of it that each warp does.
+    gate = tl.arange(0, 4)[:, None, None]
     terms = tl.arange(0, DEPTH)
-    matrix = recurrent + direction * 4 * SIZE * SIZE + terms[:, None] * SIZE + units[None, :]
+    matrix = recurrent + (direction * 4 * SIZE + gate * SIZE + terms[None, :, None]) * SIZE
+    matrix += units[None, None, :]
+    sums_at = rows[None, :, None] * 4 * SIZE + gate * SIZE + terms[None, None, :]
     team = arrivals + direction * tl.num_programs(1) + tl.program_id(1)
     kept = d_cells + direction * batch * SIZE + own
     d_cell = tl.full((ROWS, UNITS), 0.0, tl.float32)
@@ -243,15 +254,17 @@ def _backward(
         frame = (direction * num_frames + t).to(tl.int64) * batch
         d_hidden = tl.load(gradient + frame * SIZE + own, inside, 0.0)
         if number > 0:
-            after = d_gates + (frame + batch) * 4 * SIZE + rows[:, None] * 4 * SIZE + terms[None, :]
-            for k in range(0, 4 * SIZE, DEPTH):
-                known = k + terms < 4 * SIZE
-                sums = tl.load(
-                    after + k, (rows < batch)[:, None] & known[None, :], 0.0, cache_modifier=".cg"
-                )
-                there = known[:, None] & (units < SIZE)[None, :]
+            after = d_gates + (frame + batch) * 4 * SIZE + sums_at
+            parts = tl.full((4, ROWS, UNITS), 0.0, tl.float32)
+            for k in range(0, SIZE, DEPTH):
+                known = k + terms < SIZE
+                of_sums = (rows < batch)[None, :, None] & known[None, None, :]
+                sums = tl.load(after + k, of_sums, 0.0, cache_modifier=".cg")
+                there = known[None, :, None] & (units < SIZE)[None, None, :]
                 weights = tl.load(matrix + k * SIZE, there, 0.0)
-                d_hidden = tl.dot(sums, weights, d_hidden, input_precision="tf32x3")
+                parts = tl.dot(sums, weights, parts, input_precision="tf32x3")
+            lower, upper = tl.permute(tl.reshape(parts, (2, 2, ROWS, UNITS)), (2, 3, 0, 1)).split()
+            d_hidden += _halves(lower + upper)
         at = gates + frame * 4 * SIZE + of_gates
         i = tl.load(at, inside, 0.0)
         f = tl.load(at + SIZE, inside, 0.0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from asr.devices import choose_device
 from asr.lm.neural_model import UNKNOWN_LOG_PROB, NeuralModel
 from tests.lm.made_neural import CELLS, characters, made_neural
 
@@ -167,7 +168,7 @@ def test_on_a_gpu(cell: str) -> None:
     words = [1, 3, 2, 2]
     expected = model.open()
     before = expected.score(expected.advance([0] * 4, words), words[::-1])[0]
-    model.network.cuda()
+    model.network.to(choose_device("cuda"))
     histories = model.open()
     found, states = histories.score(histories.advance([0] * 4, words), words[::-1])
     np.testing.assert_allclose(found, before, rtol=1e-4)
