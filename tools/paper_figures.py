@@ -24,9 +24,9 @@ CTC, EXPECTED_WER, BASELINE, COMBINATION = "CTC", "expected WER", "DNN-HMM", "co
 NO_LM, DICTIONARY, MONOGRAM, BIGRAM, TRIGRAM = (
     "none",
     "dictionary",
-    "monogram",
-    "bigram",
-    "trigram",
+    "1-gram",
+    "2-gram",
+    "3-gram",
 )
 NGRAMS: Mapping[int, str] = {1: MONOGRAM, 2: BIGRAM, 3: TRIGRAM}
 

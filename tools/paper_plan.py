@@ -6,7 +6,7 @@ OUT/RUN/none               `asr evaluate --out` writes, with scores.json, done.j
 OUT/RUN/dictionary
 OUT/RUN/tune-N             weights of the N-gram for the search, found on dev, stored in the bundle
 OUT/RUN/N-gram
-OUT/RUN/lists-dev, -test   300-best lists of the search with dictionary and bigram
+OUT/RUN/lists-dev, -test   300-best lists of the search with dictionary and 2-gram
 OUT/RUN/exact-dev, -test   the same lists with the exact score of the recogniser
 OUT/RUN/rescored-N         ranked by that and the N-gram; weights found on dev
 OUT/RUN/other-…            the same for the lists of another system
@@ -20,7 +20,7 @@ from asr.decoding.nbest import read_nbest, score_names
 from asr.errors import ConfigError, shown
 from asr.recipe import Recipe, load_recipe, recipe_file
 from tools.paper_figures import CTC, EXPECTED_WER, HOURS, NGRAMS
-from tools.paper_steps import Step
+from tools.paper_steps import State, Step
 
 FULL = {"default": CTC, "expected_wer": EXPECTED_WER}
 SMALL = {"si84": CTC, "expected_wer_si84": EXPECTED_WER}
@@ -52,7 +52,7 @@ class Table:
     """What is run and shown.
 
     Attributes:
-        corpus: the name of the recipe's folder.
+        recipe: the recipe's folder.
         dev: manifest for weights.
         test: manifest for rates.
         data: folder of `lm.txt.gz` and `dictionary.txt`.
@@ -64,7 +64,7 @@ class Table:
         other: lists of another system.
     """
 
-    corpus: str
+    recipe: Path
     dev: Path
     test: Path
     data: Path
@@ -75,6 +75,11 @@ class Table:
     other: OtherLists | None = None
 
     @property
+    def corpus(self) -> str:
+        """The name of the recipe's folder."""
+        return self.recipe.resolve().name
+
+    @property
     def dictionary(self) -> Path:
         """The words that are possible."""
         return self.data / "dictionary.txt"
@@ -83,9 +88,29 @@ class Table:
         """The n-gram model of an order."""
         return self.lm / f"{order}.arpa"
 
+    @property
+    def text(self) -> Path:
+        """What the n-gram models are of."""
+        return self.data / "lm.txt.gz"
+
+    def unprepared(self) -> list[str]:
+        """A line for each file that `asr prepare` makes, that is needed and not there.
+
+        Models that are all there, the user's own, need no text.
+        """
+        needed = {self.dictionary: "the dictionary"}
+        if any(step.state() is not State.DONE for step in self.lm_steps()):
+            needed = {self.text: "the text of the language models"} | needed
+        return [
+            f"{shown(file)}: no such file; the table needs {what}, which asr prepare "
+            f"{shown(self.recipe)} writes; or name the folder that has it with --data"
+            for file, what in needed.items()
+            if not file.is_file()
+        ]
+
     def lm_steps(self) -> list[Step]:
         """The n-gram models."""
-        text = self.data / "lm.txt.gz"
+        text = self.text
         return [
             Step(
                 name=f"lm-{order}",
@@ -123,12 +148,17 @@ def open_table(
         other: lists of another system.
 
     Raises:
-        ConfigError: a recipe that cannot be used, or a bundle for a training that is not in it.
+        ConfigError: a recipe that cannot be used, one of phones, or a bundle for a training that
+            is not in it.
     """
     recipe, file = load_recipe(folder), recipe_file(folder)
     if not isinstance(recipe, Recipe) or not (recipe.data.dev and recipe.data.test):
         raise ConfigError(f"{shown(file)}: needs a recogniser with data.dev and data.test")
-    corpus = file.resolve().parent.name
+    if recipe.tokenizer.name == "phones":
+        raise ConfigError(
+            f"{shown(file.parent)}: scores phones (PER); the table needs words (WER and CER), such "
+            "as those of recipes/wsj"
+        )
     two_sizes = (file.parent / "si84.toml").is_file()
     trainings = {HOURS[1]: FULL, HOURS[0]: SMALL} if two_sizes else {"": FULL}
     names = [name for each in trainings.values() for name in each]
@@ -137,9 +167,9 @@ def open_table(
             f"--bundle {shown(strange[0])}=…: no such training in {shown(file.parent)}; it has "
             f"{', '.join(names)}"
         )
-    own = Path("exp") / corpus
+    own = Path("exp") / file.resolve().parent.name
     return Table(
-        corpus=corpus,
+        recipe=file.parent,
         dev=Path(recipe.data.dev),
         test=Path(recipe.data.test),
         data=data or Path(recipe.data.train).parent,

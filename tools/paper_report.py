@@ -41,7 +41,7 @@ def _notes(table: Table, *, with_paper: bool) -> Iterator[str]:
         f"Error rates in %, WER / CER, on {shown(table.test)} with 95 % bootstrap intervals over "
         f"utterances; weights are found on {shown(table.dev)}. Rows without a language model are a "
         "search by beam, but for the best path. Own lists have at most 300 candidates of the "
-        "search with dictionary and bigram."
+        "search with dictionary and 2-gram."
     )
     if not with_paper:
         return

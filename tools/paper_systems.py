@@ -118,7 +118,7 @@ class System:
         )
 
     def lists(self, split: str) -> Step:
-        """N-best lists of the search with the bigram; the beam is as wide as they are long."""
+        """N-best lists of the search with the 2-gram; the beam is as wide as they are long."""
         size = str(CANDIDATES)
         return self._evaluation(
             f"lists-{split}",

@@ -19,7 +19,7 @@ From the repository's root. A name stands for the folder below `recipes/`; any r
   shown by print: n-gram models, weights found on dev, rates on the test set, n-best lists of at
   most 300 candidates and their rescoring. What is finished is not done again. What fails is named
   at the end, with exit code 1; what does not need it is done. Recognisers that are not trained are
-  left out.
+  left out. Without the text and the dictionary nothing is begun.
 - print: a table in Markdown, only of what lies in the files; what does not is "not run".
 
 The paper's rows with a language model are lists of a DNN-HMM system, rescored. Lists of any system
@@ -30,7 +30,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from asr.errors import AsrError, shown
+from asr.errors import AsrError, ConfigError, shown
 from tools.objective_jobs import JobError, Runner, run_asr
 from tools.paper_options import parsed, table_of
 from tools.paper_plan import Table
@@ -84,6 +84,10 @@ def main(arguments: Sequence[str] | None = None, run: Runner | None = None) -> i
             for line in report(table, with_paper=not options.without_paper):
                 print(line)
             return 0
+        if lines := table.unprepared():
+            for line in lines:
+                _say(f"error: {line}")
+            return ConfigError.exit_code
         failed = run_table(table, run or partial(run_asr, threads=None))
     except AsrError as error:
         _say(f"error: {error}")

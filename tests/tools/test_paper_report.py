@@ -9,9 +9,9 @@ from tests.tools.made_runs import put_json
 from tests.tools.made_table import FakeAsr, Made, write
 from tools.paper_figures import HOURS, NGRAMS, PAPER, Figures
 
-SEARCHED = ["none, best path", "none", "dictionary", "monogram", "bigram", "trigram"]
+SEARCHED = ["none, best path", "none", "dictionary", "1-gram", "2-gram", "3-gram"]
 RESCORED = [
-    "monogram, own lists rescored", "bigram, own lists rescored", "trigram, own lists rescored",
+    "1-gram, own lists rescored", "2-gram, own lists rescored", "3-gram, own lists rescored",
     "own lists as they are", "own lists, best candidates (oracle)",
 ]  # fmt: skip
 
@@ -58,14 +58,14 @@ def test_rates_beside_those_of_the_paper(made: Made, capsys: pytest.CaptureFixtu
     assert rows["CTC", "none"][:3] == ["74.2 / 30.9", "30.1 / 9.2", "40.00 [30.00, 50.00] / 5.12"]
     assert rows["CTC", "none, best path"][:2] == ["–", "–"]
     assert rows["expected WER", "dictionary"][:2] == ["69.7 / 31.0", "21.9 / 7.3"]
-    assert rows["CTC", "trigram"][:3] == ["13.5", "8.7", "20.00 [10.00, 30.00] / 5.12"]
+    assert rows["CTC", "3-gram"][:3] == ["13.5", "8.7", "20.00 [10.00, 30.00] / 5.12"]
     reached = "30.00 [20.00, 40.00] / 6.00"
-    assert rows["CTC", "trigram, own lists rescored"][:3] == ["13.5", "8.7", reached]
+    assert rows["CTC", "3-gram, own lists rescored"][:3] == ["13.5", "8.7", reached]
     reached = "40.00 [30.00, 50.00] / 8.00"
     assert rows["CTC", "own lists as they are"][:3] == ["–", "–", reached]
     reached = "20.00 [10.00, 30.00] / 4.00"
     assert rows["CTC", "own lists, best candidates (oracle)"][:3] == ["–", "–", reached]
-    assert rows["DNN-HMM of the paper", "bigram"] == ["11.6", "9.4", "–", "–"]
+    assert rows["DNN-HMM of the paper", "2-gram"] == ["11.6", "9.4", "–", "–"]
     assert "another procedure" in text
 
 
@@ -76,7 +76,7 @@ def test_each_row_has_its_command(made: Made, capsys: pytest.CaptureFixture[str]
     text = printed(made, capsys)
     commands = [" ".join(["asr", *call]) for call in asr.calls]
     assert text.split("```\n")[1].split("\n")[:-1] == commands
-    cell = rows_of(text)["CTC", "bigram"][3]
+    cell = rows_of(text)["CTC", "2-gram"][3]
     assert cell.strip("`") in commands
     assert cell.startswith("`asr evaluate ")
 
@@ -85,9 +85,9 @@ def test_what_changed_since_is_out_of_date(made: Made, capsys: pytest.CaptureFix
     made.run()
     write(made.lm / "1.arpa", "another model")
     rows = rows_of(printed(made, capsys))
-    assert rows["CTC", "monogram"][2] == "out of date"
-    assert rows["CTC", "monogram, own lists rescored"][2] == "out of date"
-    assert rows["CTC", "bigram"][2] != "out of date"
+    assert rows["CTC", "1-gram"][2] == "out of date"
+    assert rows["CTC", "1-gram, own lists rescored"][2] == "out of date"
+    assert rows["CTC", "2-gram"][2] != "out of date"
     (made.bundle("default") / "manifest.json").unlink()
     assert rows_of(printed(made, capsys))["CTC", "none"][2] == "out of date"
 
@@ -98,7 +98,7 @@ def test_lists_of_another_system(made: Made, capsys: pytest.CaptureFixture[str])
     rows = rows_of(printed(made, capsys, *given))
     names = [lm for system, lm in rows if system == "CTC"]
     other = [name.replace("own lists", "lists of another system") for name in RESCORED]
-    last = "trigram, combination with another system"
+    last = "3-gram, combination with another system"
     assert names == [*SEARCHED, *RESCORED, *other, last]
     assert rows["CTC", last][:3] == ["–", "6.7", "25.00 [15.00, 35.00] / 5.00"]
     assert rows["CTC", other[0]][:2] == ["25.8", "15.8"]
@@ -145,8 +145,8 @@ def test_the_figures_of_the_paper() -> None:
     """Those that its abstract has as well, and what must hold of all."""
     assert PAPER["expected WER", "none"]["81 h"].wer == 27.3
     assert PAPER["expected WER", "dictionary"]["81 h"].wer == 21.9
-    assert PAPER["expected WER", "trigram"]["81 h"].wer == 8.2
-    assert PAPER["combination", "trigram"] == {"81 h": Figures(6.7)}
+    assert PAPER["expected WER", "3-gram"]["81 h"].wer == 8.2
+    assert PAPER["combination", "3-gram"] == {"81 h": Figures(6.7)}
     for system in ("CTC", "expected WER", "DNN-HMM"):
         for hours in HOURS:
             rates = [PAPER[system, lm][hours].wer for lm in ("dictionary", *NGRAMS.values())]

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -152,13 +153,21 @@ def test_a_text_that_changed_makes_new_models(made: Made) -> None:
     assert (made.lm / "3.arpa").exists()
 
 
-def test_a_model_that_the_user_made_is_taken_as_it_is(made: Made) -> None:
+def test_models_that_the_user_made_are_taken_as_they_are(made: Made) -> None:
+    """And when all are there, the text is not needed."""
     write(made.lm / "2.arpa", "a model")
-    (made.data / "lm.txt.gz").unlink()
     asr = FakeAsr()
-    assert made.run(asr=asr) == 1
+    assert made.run(asr=asr) == 0
     assert "lm/2.arpa" not in asr.folders()
     assert "default/2-gram" in asr.folders()
+    for order in (1, 3):
+        write(made.lm / f"{order}.arpa", "a model")
+        shutil.rmtree(made.out / f"lm-{order}")
+    (made.data / "lm.txt.gz").unlink()
+    asr = FakeAsr()
+    assert made.run(asr=asr) == 0
+    assert not set(LMS) & set(asr.folders())
+    assert "default/3-gram" in asr.folders()
 
 
 def test_failures_are_named_and_the_others_go_on(
@@ -208,14 +217,33 @@ def test_both_sizes_of_training(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_is_missing(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_text_or_dictionary_nothing_is_begun(
+    made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    advice = f"which asr prepare {made.recipe} writes; or name the folder that has it with --data"
+    text = f"error: {made.data}/lm.txt.gz: no such file; the table needs the text of the language "
+    text += f"models, {advice}"
+    words = f"error: {made.data}/dictionary.txt: no such file; the table needs the dictionary, "
+    words += advice
+    asr = FakeAsr()
     (made.data / "dictionary.txt").unlink()
+    assert made.run(asr=asr) == 2
+    assert capsys.readouterr().err == f"{words}\n"
+    (made.data / "lm.txt.gz").unlink()
+    assert made.run(asr=asr) == 2
+    assert capsys.readouterr().err == f"{text}\n{words}\n"
+    assert asr.calls == []
+    assert made.run(command="print") == 0, "what was reached is printed all the same"
+
+
+def test_another_file_that_is_missing(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    (made.data / "dev.jsonl").unlink()
     asr = FakeAsr()
     assert made.run(asr=asr) == 1
-    assert asr.folders()[:2] == ["default/best-path", "default/none"]
+    assert asr.folders()[3:5] == ["default/best-path", "default/none"]
     told = capsys.readouterr().err
-    assert "dictionary.txt: no such file; asr evaluate " in told
-    assert "failed: default/tune-1: needs lm-1, which failed" in told
+    assert "dev.jsonl: no such file; asr tune " in told
+    assert "failed: default/1-gram: needs default/tune-1, which failed" in told
 
 
 def test_an_interruption_is_told(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,6 +292,17 @@ def test_a_recipe_that_cannot_be_used(made: Made, capsys: pytest.CaptureFixture[
     recipe.write_text(recipe.read_text().replace("test = ", "# "), encoding="utf-8")
     assert made.run() == 2
     assert "needs a recogniser with data.dev and data.test" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "print"])
+def test_a_recipe_of_phones(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asr = FakeAsr()
+    assert main([command, "timit"], asr) == 2
+    assert capsys.readouterr().err == (
+        "error: recipes/timit: scores phones (PER); the table needs words (WER and CER), such as "
+        "those of recipes/wsj\n"
+    )
+    assert asr.calls == []
 
 
 def test_a_trained_recogniser(
