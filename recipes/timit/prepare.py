@@ -203,7 +203,8 @@ def check_complete(
                 f"{shown(corpus)}: {name} lacks {counted(len(missing), 'speaker')} in TEST: "
                 f"{', '.join(missing)}; {ADVICE}"
             )
-    check_counts(corpus, {name: len(found) for name, found in used.items()}, counts)
+    found_counts = {name: len(found) for name, found in used.items()}
+    check_counts(corpus, found_counts, counts, remedy="copy the disc again")
 
 
 def read_sentences(sentences: Sequence[Sentence], problems: list[Problem]) -> list[Recording]:

@@ -55,7 +55,7 @@ def cifar_sets(
     folder = find_corpus(folders, TRAIN[0])
     train = np.concatenate([read_cifar(folder / name) for name in TRAIN])
     test = read_cifar(folder / TEST)
-    check_counts(folder, {"train": len(train), "test": len(test)}, counts)
+    check_counts(folder, {"train": len(train), "test": len(test)}, counts, what="images")
     return {"train": train[:-dev_images], "dev": train[-dev_images:], "test": test}
 
 

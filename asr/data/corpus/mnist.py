@@ -48,7 +48,7 @@ def mnist_sets(
     """
     folders = list(corpus) or [_fetched(out / "corpus", url, md5)]
     train, test = (_read(folders, name) for name in MD5)
-    check_counts(folders[0], {"train": len(train), "test": len(test)}, counts)
+    check_counts(folders[0], {"train": len(train), "test": len(test)}, counts, what="images")
     return {"train": train[:-dev_images], "dev": train[-dev_images:], "test": test}
 
 

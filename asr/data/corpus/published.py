@@ -90,8 +90,15 @@ def find_corpus(folders: Sequence[Path], mark: str) -> Path:
     raise DataError(f"{places}: no {mark} in it; give the folder of the unpacked corpus")
 
 
-def check_counts(corpus: Path, found: Mapping[str, int], expected: Mapping[str, int]) -> None:
-    """Return when each set has as many utterances as were published.
+def check_counts(
+    corpus: Path,
+    found: Mapping[str, int],
+    expected: Mapping[str, int],
+    *,
+    what: str = "utterances",
+    remedy: str = "download it again",
+) -> None:
+    """Return when each set has as many of `what` as were published.
 
     Raises:
         DataError: the sets that have not.
@@ -103,8 +110,8 @@ def check_counts(corpus: Path, found: Mapping[str, int], expected: Mapping[str, 
     ]
     if wrong:
         raise DataError(
-            f"{shown(corpus)}: {', '.join(wrong)} utterances; the corpus is incomplete or another "
-            "version, download it again"
+            f"{shown(corpus)}: {', '.join(wrong)} {what}; the corpus is incomplete or another "
+            f"version, {remedy}"
         )
 
 

@@ -58,7 +58,7 @@ def svhn_sets(
     folders = list(corpus) or [_fetched(out / "corpus", url, md5)]
     folder = find_corpus(folders, TRAIN)
     train, test = read_svhn(folder / TRAIN), read_svhn(folder / TEST)
-    check_counts(folder, {"train": len(train), "test": len(test)}, counts)
+    check_counts(folder, {"train": len(train), "test": len(test)}, counts, what="images")
     return {"train": train[:-dev_images], "dev": train[-dev_images:], "test": test}
 
 
