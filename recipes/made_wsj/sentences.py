@@ -134,9 +134,10 @@ def _draw_hours(
         drawn.append(sentences[index])
         seconds += seconds_of(sentences[index])
     if seconds < 3600 * hours:
+        enough = float(f"{seconds / 3600:.2g}")  # two digits, but 580 and not 5.8e+02
         raise DataError(
             f"{RECIPE}: the text has sentences of {SHORTEST} to {LONGEST} words for about "
-            f"{seconds / 3600:.2g} h of training speech, not for {hours:g}; give more text, or "
+            f"{enough:g} h of training speech, not for {hours:g}; give more text, or "
             "fewer --hours"
         )
     return drawn

@@ -94,6 +94,15 @@ def test_a_sentence_that_stands_in_train_too_is_not_for_test(tmp_path: Path) -> 
     assert held_out in set(drawn.lm_lines())
 
 
+def test_hours_that_are_too_many_are_told_in_plain_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recipes.made_wsj.sentences.SECONDS_AROUND", 1e5)
+    message = r"for about \d\d+0 h of training speech, not for 100000; give more text, or fewer"
+    with pytest.raises(DataError, match=message):
+        sentences(novel(tmp_path / "novel.txt"), hours=1e5)
+
+
 def test_texts_that_are_too_short(tmp_path: Path) -> None:
     path = novel(tmp_path / "novel.txt")
     message = r"sentences of 4 to 20 words for about 0\.\d+ h of training speech, not for 9"
