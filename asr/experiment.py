@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,9 @@ def _facts(resolved: AnyRecipe, recipe: Path, command: str) -> dict[str, Any]:
 
 def _command(recipe: Path, overrides: Sequence[str], out: Path | None) -> str:
     """What to type to make the same model again."""
-    parts = ["asr train", os.fspath(recipe), *(f"--set {override}" for override in overrides)]
+    words = ["asr", "train", os.fspath(recipe)]
+    for override in overrides:
+        words += ["--set", override]
     if out is not None:
-        parts.append(f"--out {os.fspath(out)}")
-    return " ".join(parts)
+        words += ["--out", os.fspath(out)]
+    return shlex.join(words)

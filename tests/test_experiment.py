@@ -108,11 +108,12 @@ def test_a_missing_manifest_that_nothing_makes(tmp_path: Path) -> None:
 
 def test_the_command_in_the_bundle_makes_it_again(data: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "beeps", data)
-    outcome = train_recipe(recipe, overrides=QUICK, out=tmp_path / "run", say=quiet)
+    overrides = [*QUICK, "augment.speed_factors=[0.9, 1.0]"]
+    outcome = train_recipe(recipe, overrides=overrides, out=tmp_path / "a run", say=quiet)
     facts = read_bundle(outcome.bundle).facts
     assert facts["command"] == (
         f"asr train {recipe} --set training.epochs=2 --set encoder.hidden_size=8 "
-        f"--out {tmp_path / 'run'}"
+        f"--set 'augment.speed_factors=[0.9, 1.0]' --out '{tmp_path / 'a run'}'"
     )
     assert facts["epochs"] == 2
     assert facts["finished"] is True

@@ -133,7 +133,8 @@ def _cut(
 def padding_share(durations: Sequence[float], batches: Sequence[Sequence[int]]) -> float:
     """The share of padding in all frames of the batches, 0 to 1."""
     padded = sum(max(durations[i] for i in batch) * len(batch) for batch in batches)
-    return 1.0 - sum(durations[i] for batch in batches for i in batch) / padded if padded else 0.0
+    used = sum(durations[i] for batch in batches for i in batch)
+    return max(0.0, 1.0 - used / padded) if padded else 0.0  # rounding may leave more than 1
 
 
 class AudioReader:

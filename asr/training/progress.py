@@ -148,9 +148,11 @@ def epoch_text(epoch: int) -> str:
 
 def estimate_text(num_batches: int, seconds: float, epochs: int) -> str:
     """How long a training will take, for a person; `seconds` is for an epoch."""
+    batches = "1 batch" if num_batches == 1 else f"{num_batches} batches"
+    whole = "1 epoch" if epochs == 1 else f"{epochs} epochs"
     return (
-        f"an epoch ({num_batches} batches) takes about {duration_text(seconds)}, evaluation apart; "
-        f"{epochs} epochs about {duration_text(seconds * epochs)}"
+        f"an epoch ({batches}) takes about {duration_text(seconds)}, evaluation apart; "
+        f"{whole} about {duration_text(seconds * epochs)}"
     )
 
 

@@ -393,7 +393,7 @@ def test_train_and_its_options(run: Run, trained: Path, tmp_path: Path) -> None:
     assert code == 0
     assert "parameters, on cpu" in err
     assert "train: 150 utterances" in err
-    assert "1 epochs about" in err
+    assert "; 1 epoch about" in err
     assert "dev: WER" in out
     assert "test: WER" in out
     settings = json.loads((tmp_path / "run" / "recipe.json").read_text(encoding="utf-8"))

@@ -122,6 +122,8 @@ def test_padding_share_in_closed_form() -> None:
     assert padding_share([1.0, 3.0, 2.0], [[0, 1], [2]]) == pytest.approx(2 / 8)
     assert padding_share([1.0, 1.0], [[0, 1]]) == 0.0
     assert padding_share([], []) == 0.0
+    alike = [0.1] * 15  # whose sum is more than 15 times 0.1
+    assert f"{padding_share(alike, [range(15)]):.1%}" == "0.0%", "and not -0.0%"
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asr.training.checkpoint import TrainingState
-from asr.training.progress import Reporter, duration_text
+from asr.training.progress import Reporter, duration_text, estimate_text
 
 
 class Events:
@@ -256,3 +256,12 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     found = [(event.step, event.value) for event in read.Scalars("train/loss")]
     assert found == [(1, 1.0), (2, 2.0), (3, 30.0)]
     assert read.Tags()["tensors"] == ["dev/examples/text_summary"]
+
+
+def test_how_long_a_training_will_take() -> None:
+    assert estimate_text(20, 30, 3) == (
+        "an epoch (20 batches) takes about 30 s, evaluation apart; 3 epochs about 90 s"
+    )
+    assert estimate_text(1, 30, 1) == (
+        "an epoch (1 batch) takes about 30 s, evaluation apart; 1 epoch about 30 s"
+    )
