@@ -62,7 +62,7 @@ def test_what_is_missing_or_something_else(tmp_path: Path) -> None:
         svhn_sets([tmp_path], tmp_path)
     folder(tmp_path / "svhn")
     with pytest.raises(
-        DataError, match="train has 7 of 73257, test has 3 of 26032 images; .* download"
+        DataError, match=r"7 of 73257, test has 3 of 26032 images; .* download"
     ):
         svhn_sets([tmp_path / "svhn"], tmp_path)
     (tmp_path / "svhn" / TEST).unlink()
