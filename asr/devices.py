@@ -20,7 +20,7 @@ def choose_device(name: str) -> "torch.device":
     """
     import torch
 
-    torch.backends.cudnn.rnn.fp32_precision = "ieee"
+    torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
