@@ -152,7 +152,7 @@ def build_search(
     if decoding.engine == "pyctcdecode":
         return PyctcdecodeDecoder(labels, decoding.lm, fusion, of_ctc)
     if not is_kept(outcome if networks is None else take_turn):
-        say("compiling the search for this machine, once: some 20 seconds")
+        say("compiling the search for this machine, once: 20 seconds to two minutes")
     known: dict[str, Any] = {"lm": lm, "lexicon": lexicon, "hotwords": hotwords, "fusion": fusion}
     search: FusedSearch = (
         BeamSearch(labels, limits=of_ctc, **known)

@@ -13,7 +13,7 @@ from asr.data.batching import AudioReader
 from asr.data.json_lines import json_lines
 from asr.data.manifest import Utterance, read_manifest
 from asr.data.text import normalize_text
-from asr.decoding.batch import decode_scored, ranks_by_length, score_utterances
+from asr.decoding.batch import decode_batch, decode_scored, ranks_by_length, score_utterances
 from asr.decoding.hypothesis import Hypothesis, ctm_lines
 from asr.decoding.nbest import nbest_entries
 from asr.errors import AudioError, DataError, shown
@@ -40,7 +40,7 @@ class EvaluationResult:
         by_length: whether the order of hypotheses is that of the score per label.
         score: error rates with intervals.
         audio_seconds: of all audio that was transcribed.
-        seconds: that it took, reading the files included.
+        seconds: that it took, reading the files included, compiling the search not.
     """
 
     manifest: Path
@@ -135,6 +135,7 @@ def evaluate(
         raise DataError(f"{shown(manifest)}: has no utterances to evaluate")
     hypotheses: dict[str, Sequence[Hypothesis]] = {}
     failures: dict[str, AudioError] = {}
+    _warm_up(recognizer, nbest)
     begun = time.perf_counter()
     for batch in score_utterances(
         recognizer.model,
@@ -200,6 +201,12 @@ def write_results(result: EvaluationResult, folder: Path) -> None:
     write_atomically(folder / "nbest.jsonl", json_lines(lists))
     write_atomically(folder / "words.ctm", "".join(f"{line}\n" for line in words))
     write_atomically(folder / "report.txt", result.report() + "\n")
+
+
+def _warm_up(recognizer: Recognizer, nbest: int) -> None:
+    """Decode a second of silence: searches, and networks on GPUs, are compiled when first used."""
+    silence = np.zeros(recognizer.sample_rate, np.float32)
+    decode_batch(recognizer.model, recognizer.decoder, [silence], recognizer.device, nbest=nbest)
 
 
 def _signed(score: CorpusScore, search: str) -> CorpusScore:

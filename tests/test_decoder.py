@@ -64,6 +64,17 @@ def searched(decoding: Decoding, **given: object) -> tuple[BeamSearch, list[str]
     return search, [line for line in said if not line.startswith("compiling the search")]
 
 
+def test_compiling_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept, told in (
+        (False, ["compiling the search for this machine, once: 20 seconds to two minutes"]),
+        (True, []),
+    ):
+        said: list[str] = []
+        monkeypatch.setattr("asr.decoder.is_kept", lambda dispatcher, kept=kept: kept)
+        build_search(Decoding(beam_size=4), LABELS, said.append, vocabulary={})
+        assert said == told
+
+
 def test_nothing_asked_for_is_the_best_path(trained: Path) -> None:
     bundle = read_bundle(trained / "run" / "best")
     model = model_of(bundle)

@@ -4,15 +4,21 @@ import io
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import Tensor
 
 import asr
+from asr.building import build_model
 from asr.bundle import model_card, read_bundle
+from asr.decoder import Decoding, build_decoder
+from asr.decoding.batch import Decoder
 from asr.errors import AudioError, ConfigError, ModelError
 from asr.evaluation import evaluate
 from asr.recognizer import Recognizer, default_bundle, described
@@ -197,6 +203,39 @@ def test_a_bundle_knows_how_it_is_scored(bundle: Path, trained: Path) -> None:
     assert set(plain.as_dict()) < set(result.as_dict())
     assert "WER with repeats merged " in result.report()
     assert "merged" not in plain.report()
+
+
+@pytest.mark.parametrize("objective", ["ctc", "transducer"])
+def test_compiling_a_search_is_not_in_the_real_time_factor(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, objective: str
+) -> None:
+    """With a clock on which compiling takes 100 s, and a search 1 s."""
+    recognizer = made_recognizer(trained, objective)
+    search, frames = type(recognizer.decoder), list[int]()
+    decode_nbest = search.decode_nbest
+
+    def noted(self: Decoder, outputs: Tensor, lengths: Tensor, **options: Any) -> Any:
+        frames.append(int(lengths.max()))
+        return decode_nbest(self, outputs, lengths, **options)
+
+    def now() -> float:
+        return 100.0 * bool(frames) + len(frames)
+
+    monkeypatch.setattr(search, "decode_nbest", noted)
+    monkeypatch.setattr("asr.evaluation.time.perf_counter", now)
+    result = evaluate(recognizer, trained / "data" / "test.jsonl")
+    assert len(result.hypotheses) == 4
+    assert result.seconds == len(frames) - 1 == 1, "all four utterances are one batch"
+    assert frames[0] > 0, "without frames nothing is compiled"
+
+
+def made_recognizer(trained: Path, objective: str) -> Recognizer:
+    """One that searches: the trained one, or a transducer that nobody trained."""
+    bundle = read_bundle(trained / "run" / "best")
+    recipe = recipe_with(trained, f"objective.name={objective}", "frontend.normalize=utterance")
+    model = build_model(recipe, bundle.tokenizer.vocabulary_size)
+    decoder = build_decoder(Decoding(beam_size=2), bundle, model, lambda line: None)
+    return Recognizer(replace(bundle, recipe=recipe), model, torch.device("cpu"), decoder)
 
 
 def test_the_default_bundle(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Made speech in the place of the Wall Street Journal: sentences of a text, spoken by espeak-ng.
 
-    asr prepare recipes/made_wsj --corpus novels.txt.gz      # 5 hours of training speech, or --hours
+    asr prepare recipes/made_wsj --corpus novels.txt.gz     # 5 hours of training speech, or --hours
 
 The text (a sentence a line, English, any case, plain or gzip) gives the sentences, the text for
 language models and the dictionary, as the Journal's does. Half of the utterances are put into a
