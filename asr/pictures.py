@@ -100,6 +100,8 @@ def plot_curves(
     figure, axes = new_figure((5.0, 3.4))
     for name, (across, up) in curves.items():
         axes.plot(across, up, marker="." if len(across) < 40 else "", label=name)
+    if all(float(value).is_integer() for across, _ in curves.values() for value in across):
+        axes.locator_params(axis="x", integer=True)  # no half epochs
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.3)

@@ -74,6 +74,18 @@ def test_curves_are_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == first
 
 
+@pytest.mark.parametrize(("step", "whole"), [(1.0, True), (0.5, False)])
+def test_ticks_between_whole_numbers_only_where_there_are_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float, whole: bool
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr("asr.pictures.write_figure", lambda path, figure: figures.append(figure))
+    curve = ([step, 2 * step, 3 * step], [3.0, 2.0, 1.0])
+    plot_curves(tmp_path / "a.png", {"dev": curve}, x="epoch", y="nats")
+    ticks = figures[0].axes[0].get_xticks()
+    assert all(float(tick).is_integer() for tick in ticks) == whole
+
+
 def test_without_the_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     imported = builtins.__import__
 
