@@ -10,8 +10,10 @@ from asr.data.sentencepiece_tokenizer import SentencePieceTokenizer
 from asr.data.tokenizer import Tokenizer
 from asr.data.vocabulary import described
 from asr.errors import ConfigError, shown
+from asr.lm.measuring import bits_text
 from asr.lm.neural_bundle import is_neural_bundle
 from asr.recipe import Recipe, recipe_of
+from asr.scoring.table import rates_text
 from asr.storage import MANIFEST
 
 LISTED = 10  # symbols that an error message lists
@@ -71,7 +73,10 @@ def check_fit(key: str, folder: Path, problems: Iterable[str]) -> None:
     """
     listed = "; ".join(problems)
     if listed:
-        raise ConfigError(f"{key}: {shown(folder)} does not fit this recipe: {listed}")
+        raise ConfigError(
+            f"{key}: {shown(folder)} does not fit this recipe: {listed}; give the same --set as "
+            "there, or another bundle"
+        )
 
 
 def other_hearing(here: Recipe, there: Recipe) -> list[str]:
@@ -124,9 +129,6 @@ def _cut_alike(here: Tokenizer, there: Tokenizer) -> bool:
 def weights_of(folder: Path, facts: Mapping[str, Any]) -> str:
     """The weights of a bundle, for people: where they are, and how good on its dev set."""
     dev = facts.get("dev", {})
-    score = ""
-    if "wer" in dev:
-        score = f" (dev WER {100 * dev['wer']:.2f} %)"
-    elif "bits_per_character" in dev:
-        score = f" (dev {dev['bits_per_character']:.2f} bits per character)"
-    return f"the weights of {shown(folder)}{score}"
+    chosen_by = {name: dev[name] for name in ("wer", "per") if name in dev}
+    score = rates_text(chosen_by) or bits_text(dev, 2)
+    return f"the weights of {shown(folder)}{score and f' (dev {score})'}"

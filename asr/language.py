@@ -15,6 +15,7 @@ from asr.data.batching import padding_share, plan_batches
 from asr.data.tokenizer import Tokenizer, check_texts
 from asr.data.vocabulary import listed, refuse
 from asr.errors import ConfigError, DataError
+from asr.lm.measuring import PER_PHONE, bits_name
 from asr.lm.neural import NeuralNetwork, sentence_losses
 from asr.lm.neural_model import NeuralModel
 from asr.lm.neural_scoring import pad_tokens
@@ -196,10 +197,10 @@ class LanguageTask:
         )
 
     def evaluate(self, split: str, device: torch.device, advance: Advance) -> Evaluation | None:
-        """Perplexity of a token and bits per character; None when the split is empty.
+        """Perplexity of a token and bits per character or phone; None when the split is empty.
 
-        The end of a line counts as a token and as a character; an unknown symbol costs what it
-        does in `asr.lm.neural_model`.
+        The end of a line counts as a token, and as a character or phone; an unknown symbol costs
+        what it does in `asr.lm.neural_model`.
         """
         lines = {"dev": self._splits.dev, "test": self._splits.test}[split]
         if not len(lines):
@@ -209,12 +210,13 @@ class LanguageTask:
         sentences = [self.tokenizer.encode_any(lines[i], unk) for i in range(len(lines))]
         nats = -math.fsum(self._lm.score_tokens(sentences, advance))
         num_tokens = sum(map(len, sentences)) + len(lines)
-        num_characters = lines.num_characters + len(lines)
+        name = bits_name(self.tokenizer)
+        count = num_tokens if name == PER_PHONE else lines.num_characters + len(lines)
         metrics = {
             "perplexity": math.exp(min(nats / num_tokens, LARGEST)),
-            "bits_per_character": nats / math.log(2) / num_characters,
+            name: nats / math.log(2) / count,
         }
-        return Evaluation(metrics, monitor="bits_per_character", examples=self.samples(1))
+        return Evaluation(metrics, monitor=name, examples=self.samples(1))
 
     def samples(self, count: int) -> list[str]:
         """Lines with `count` samples at each temperature; the same model draws the same."""

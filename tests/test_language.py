@@ -234,6 +234,18 @@ def test_an_evaluation(data: Path, tmp_path: Path) -> None:
     assert task.evaluate("test", CPU, lambda done, total: None) is None
 
 
+def test_phones_are_counted_and_not_their_letters(data: Path, tmp_path: Path) -> None:
+    dev = f"data.dev={tmp_path / 'dev.txt'}"
+    (tmp_path / "dev.txt").write_text("GO ON\nSTOP STRANGE\n", encoding="utf-8")
+    task = task_of(data, tmp_path, "tokenizer.name=phones", "examples.prompt=", dev)
+    task.model.eval()
+    evaluation = task.evaluate("dev", CPU, lambda done, total: None)
+    assert evaluation is not None
+    assert evaluation.metrics.keys() == {"perplexity", "bits_per_phone"}
+    assert evaluation.monitor == "bits_per_phone"
+    assert evaluation.value == pytest.approx(math.log2(evaluation.metrics["perplexity"]))
+
+
 def test_samples_leave_the_random_numbers_of_the_training_alone(data: Path, tmp_path: Path) -> None:
     task = task_of(data, tmp_path)
     torch.manual_seed(3)

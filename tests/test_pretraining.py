@@ -27,6 +27,7 @@ from tests.made import quiet, recipe_with, spoken
 
 ROOT = Path(__file__).parent.parent
 SMALL = NeuralConfig(num_layers=1, hidden_size=12, embedding_size=0)
+OTHERWISE = "give the same --set as there, or another bundle"
 NETWORK_OVERRIDES = (
     "objective.name=transducer",
     "objective.joint_size=8",
@@ -226,7 +227,7 @@ def test_what_differs_is_named_all_at_once(
     )
     symbols = (
         "the vocabulary has 9 labels here, 8 there, only here: 'G' U+0047 (set tokenizer.name = "
-        '"bundle" and tokenizer.folder to the same folder)'
+        f'"bundle" and tokenizer.folder to the same folder); {OTHERWISE}'
     )
     assert refused(trained, tmp_path / "run", overrides).split("\n") == [
         f"pretrain.encoder: {encoder} does not fit this recipe: frontend.num_mels is 20 here and "
@@ -253,10 +254,11 @@ def test_a_language_model_of_other_labels(trained: Path, encoder: Path, tmp_path
         "here, 8 there, the same ones in another order "
     )
     alone = refused(trained, tmp_path / "run", overrides_of("", folder))
-    assert alone == f'{said}(set tokenizer.name = "bundle" and tokenizer.folder to the same folder)'
+    same = '(set tokenizer.name = "bundle" and tokenizer.folder to the same folder)'
+    assert alone == f"{said}{same}; {OTHERWISE}"
     assert refused(trained, tmp_path / "run", overrides_of(encoder, folder)) == (
         f'{said}(train the language model anew with tokenizer.name = "bundle" and '
-        f'tokenizer.folder = "{encoder}")'
+        f'tokenizer.folder = "{encoder}"); {OTHERWISE}'
     )
     tokens = ("tokenizer.name=bundle", f"tokenizer.folder={folder}")
     built(trained, tmp_path / "run", overrides_of("", folder, *tokens), [])

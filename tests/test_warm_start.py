@@ -158,7 +158,7 @@ def test_what_differs_is_named_all_at_once(trained: Path, start: Path, tmp_path:
         f"init_from: {start} does not fit this recipe: frontend.num_mels is 20 here and 24 there; "
         "encoder.hidden_size is 16 here and 32 there; the vocabulary has 9 labels here, 8 there, "
         "only here: 'G' U+0047 (set tokenizer.name = \"bundle\" and tokenizer.folder to the same "
-        "folder)"
+        "folder); give the same --set as there, or another bundle"
     )
     assert not (tmp_path / "run" / "tokenizer").exists(), "other tokens can be chosen now"
 

@@ -45,7 +45,8 @@ def test_what_differs_between_transducers_is_named(trained: Path, tmp_path: Path
     assert str(caught.value) == (
         f"init_from: {start} does not fit this recipe: objective.joint_size is 9 here and 8 there; "
         "objective.prediction_cell is 'gru' here and 'lstm' there; objective.ctc_weight is 0.5 "
-        "here and 0.0 there: only one above 0 has an output layer for CTC"
+        "here and 0.0 there: only one above 0 has an output layer for CTC; give the same --set as "
+        "there, or another bundle"
     )
 
 

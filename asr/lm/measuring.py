@@ -1,16 +1,30 @@
 """Any language model measured on texts, so that models of words, characters and pieces compare."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.data.text import normalize_text, words
+from asr.data.tokenizer import Tokenizer
 from asr.lm.kenlm_binary import KenlmModel
 from asr.lm.neural_model import NeuralModel
 from asr.lm.ngram import NgramModel
 from asr.lm.perplexity import Perplexity, perplexity
 from asr.lm.tokens import SPACE, Unit, split_sentences, text_blocks
+
+PER_CHARACTER, PER_PHONE = "bits_per_character", "bits_per_phone"
+
+
+def bits_name(tokenizer: Tokenizer) -> str:
+    """The metric of a model with these tokens; the letters of phones mean nothing."""
+    return PER_PHONE if tokenizer.name == "phones" else PER_CHARACTER
+
+
+def bits_text(scores: Mapping[str, float], digits: int) -> str:
+    """The bits among the scores of a training, for people; empty: there are none."""
+    names = [name for name in (PER_CHARACTER, PER_PHONE) if name in scores]
+    return ", ".join(f"{scores[name]:.{digits}f} {name.replace('_', ' ')}" for name in names)
 
 
 @dataclass(slots=True)
@@ -44,8 +58,12 @@ class Measurement:
     @property
     def bits_per_character(self) -> float:
         """Of the whole text."""
-        count = self.size.characters + self.size.sentences
-        return -self.tokens.log_prob / math.log(2) / count
+        return self._bits_per(self.size.characters)
+
+    @property
+    def bits_per_phone(self) -> float:
+        """The same of a text whose words are phones."""
+        return self._bits_per(self.size.words)
 
     @property
     def word_perplexity(self) -> float:
@@ -55,12 +73,17 @@ class Measurement:
 
     def lines(self, noun: str) -> list[str]:
         """A summary, for people."""
+        if noun == "phones":
+            return [*self.tokens.lines(noun), f"{self.bits_per_phone:.3f} bits per phone"]
         return [
             *self.tokens.lines(noun),
             f"{self.bits_per_character:.3f} bits per character, perplexity "
             f"{self.word_perplexity:.2f} per word: {self.size.words:,} words, "
             f"{self.size.characters:,} characters",
         ]
+
+    def _bits_per(self, count: int) -> float:
+        return -self.tokens.log_prob / math.log(2) / (count + self.size.sentences)
 
 
 def measured_lines(
@@ -77,7 +100,8 @@ def measured_lines(
         DataError: no sentence at all, or a file that cannot be used.
     """
     if isinstance(model, NeuralModel):
-        found, noun = measure(model, texts), "tokens"
+        found = measure(model, texts)
+        noun = "phones" if bits_name(model.tokenizer) == PER_PHONE else "tokens"
     elif unit == "character":
         found, noun = measure(model, texts), "characters"
     else:

@@ -13,6 +13,7 @@ from typing import Any
 from asr.config import parse
 from asr.data.tokenizer import Tokenizer, load_tokenizer
 from asr.errors import ConfigError, ModelError, shown
+from asr.lm.measuring import bits_text
 from asr.lm.neural import NeuralConfig, NeuralNetwork, build_network
 from asr.lm.neural_model import NeuralModel
 from asr.models.state import load_weights
@@ -135,9 +136,8 @@ def model_card(
         if split in facts:
             scores = facts[split]
             lines.append(
-                f"- {split} (`{data.get(split)}`): {scores['bits_per_character']:.3f} bits per "
-                f"character, perplexity {scores['perplexity']:.2f} per token, ends of sentences "
-                "included"
+                f"- {split} (`{data.get(split)}`): {bits_text(scores, 3)}, perplexity "
+                f"{scores['perplexity']:.2f} per token, ends of sentences included"
             )
     if not facts.get("finished"):
         lines.append("- the training had not finished when this was written")

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from asr.data.tokenizer import PhonesConfig, train_tokenizer
 from asr.errors import DataError
 from asr.lm.arpa import read_arpa, write_arpa
 from asr.lm.estimate import estimate
-from asr.lm.measuring import Measurement, TextSize, measure, measured_lines
+from asr.lm.measuring import Measurement, TextSize, bits_text, measure, measured_lines
 from asr.lm.perplexity import Perplexity
 from tests.lm.made_neural import made_neural
 
@@ -41,6 +42,24 @@ def test_a_neural_model(text: Path) -> None:
     lines = measured_lines(model, [text], "word")
     assert lines[0] == "3 sentences, 9 tokens, 1 unknown (11.11%)"
     assert lines[-1].endswith(" per word: 4 words, 9 characters")
+
+
+def test_a_neural_model_of_phones(text: Path) -> None:
+    """Four of them in three sentences, of whatever letters."""
+    model = made_neural(train_tokenizer(PhonesConfig(symbols=["AB", "BA", "A"]), []))
+    nats = -sum(model.score_texts(TEXTS))
+    found = measure(model, [text])
+    assert found.bits_per_phone == pytest.approx(nats / math.log(2) / 7, rel=1e-5)
+    lines = measured_lines(model, [text], "word")
+    assert lines[0] == "3 sentences, 4 phones, 1 unknown (25.00%)"
+    assert lines[-1] == f"{found.bits_per_phone:.3f} bits per phone"
+
+
+def test_the_bits_among_the_scores_of_a_training() -> None:
+    scores = {"perplexity": 3.0, "bits_per_phone": 1.5}
+    assert bits_text(scores, 2) == "1.50 bits per phone"
+    assert bits_text({"bits_per_character": 1.5}, 3) == "1.500 bits per character"
+    assert bits_text({"wer": 0.5}, 2) == ""
 
 
 def test_a_model_of_characters(text: Path, tmp_path: Path) -> None:
