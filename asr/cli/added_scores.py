@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from asr.cli.bar import bar
 from asr.cli.lm import Unit
@@ -18,6 +20,37 @@ if TYPE_CHECKING:
 
 Lists = list["NbestList"]
 RECOGNIZER = "recognizer"
+
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="[NAME=]BUNDLE",
+        help="A recogniser; the log-probability that it gives a text is the score recognizer.",
+    ),
+]
+LmOption = Annotated[
+    list[str] | None,
+    typer.Option("--lm", metavar="[NAME=]FILE", help="A language model; its score is lm."),
+]
+ScoresOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scores",
+        metavar="[NAME=]FILE",
+        help="Lists of the same texts by another system; scores are NAME.score and so on. "
+        "A NAME may have several files, such as those of NBEST and of --tune.",
+    ),
+]
+CostsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--costs",
+        metavar="[NAME=]FILE",
+        help="Lines UTTERANCE-N COST, as Kaldi's nbest-to-linear writes; their negatives are "
+        "the score NAME. A NAME may have several files.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asr.cli.added_scores import Sources, add_others, add_recognizers, check_alike
+from asr.cli.added_scores import (
+    CostsOption,
+    LmOption,
+    ModelsOption,
+    ScoresOption,
+    Sources,
+    add_others,
+    add_recognizers,
+    check_alike,
+)
 from asr.cli.lm import Unit
 from asr.cli.nbest_files import (
     CaseOption,
@@ -29,51 +38,26 @@ if TYPE_CHECKING:
 
 def rescore_command(
     nbest: Annotated[Path, typer.Argument(help="N-best lists, JSON lines or Kaldi's text.")],
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="[NAME=]BUNDLE",
-            help="A recogniser; the log-probability that it gives a text is the score recognizer.",
-        ),
-    ] = None,
+    model: ModelsOption = None,
     manifest: Annotated[
         Path | None,
         typer.Option(
             "--manifest", help="Manifest of NBEST: its audio for --model, its texts for rates."
         ),
     ] = None,
-    lm: Annotated[
-        list[str] | None,
-        typer.Option("--lm", metavar="[NAME=]FILE", help="A language model; its score is lm."),
-    ] = None,
+    lm: LmOption = None,
     unit: Annotated[
         Unit | None, typer.Option("--lm-unit", help="What the words of --lm are. Default: word.")
     ] = None,
-    scores: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scores",
-            metavar="[NAME=]FILE",
-            help="Lists of the same texts by another system; scores are NAME.score and so on. "
-            "A NAME may have several files, such as those of NBEST and of --tune.",
-        ),
-    ] = None,
-    costs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--costs",
-            metavar="[NAME=]FILE",
-            help="Lines UTTERANCE-N COST, as Kaldi's nbest-to-linear writes; their negatives are "
-            "the score NAME. A NAME may have several files.",
-        ),
-    ] = None,
+    scores: ScoresOption = None,
+    costs: CostsOption = None,
     weight: Annotated[
         list[str] | None,
         typer.Option(
             "--weight",
             metavar="NAME=VALUE",
-            help="Factor of a score, or of the number of words. Those without do not count. With "
+            help="Factor of a score, or of the number of words. Those without do not count, but "
+            "one of the lists' own scores must have a weight: 0 if it is not to count. With "
             "--tune: the only ones to tune, and where to begin. Repeatable. Without a weight and "
             "--tune, scores are added to --out and the order stays.",
         ),
@@ -98,7 +82,7 @@ def rescore_command(
 ) -> int:
     """Rank n-best lists anew by a weighted sum of scores; the weights given, or tuned for WER."""
     from asr.decoding.nbest import score_names
-    from asr.decoding.rescoring import rescore
+    from asr.decoding.rescoring import check_weights, rescore
 
     weights = parsed_weights(weight)
     sources = Sources(models=model, lm=lm, unit=unit, scores=scores, costs=costs, device=device)
@@ -118,6 +102,7 @@ def rescore_command(
     extended, more = add_others([*lists, *dev], sources)
     lists, dev = extended[: len(lists)], extended[len(lists) :]
     if weights:
+        check_weights(lists, weights)  # a name that is wrong is why others have no weight
         _check_counted(weights, own if not added else (), added | more)
     if tune is not None:
         weights = _tuned(tune, dev, dev_spoken, weights, out)

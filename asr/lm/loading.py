@@ -31,7 +31,10 @@ def load_lm(path: Path, *, verify: bool = False) -> "NgramModel | KenlmModel | N
     """
     before = _version(path)
     if before is None:
-        return read_arpa(path)  # which says what is wrong
+        try:
+            return read_arpa(path)  # which says what is wrong
+        except DataError as error:
+            raise DataError(f"{error}; asr lm train makes such a model of a text") from error
     if path.is_dir():
         from asr.lm.neural_bundle import read_neural_bundle  # and torch with it
 

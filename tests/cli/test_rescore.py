@@ -198,6 +198,10 @@ def test_a_language_model_of_characters(run: Run) -> None:
         (["--weight", "score=1", "--weight", "score=2"], "--weight score is given twice"),
         (["--weight", "score=nan"], "the weight of 'score' must be a finite number"),
         (["--weight", "lm=1", "--weight", "score=1"], "a weight for 'lm', but the n-best lists"),
+        (["--weight", "foo=1"], "a weight for 'foo', but the n-best lists have the scores score, "
+         "words"),
+        (["--weight", "foo=1", "--lm", "lm.arpa"], "a weight for 'foo', but the n-best lists have "
+         "the scores score, lm, words"),
         (["--weight", "score=0"], "all weights are 0"),
         (["--weight", "score=1", "--out", "n.jsonl"], "is an input itself; choose another"),
         (["--weight", "score=1", "--lm", "lm.arpa", "--out", "lm.arpa"], "is an input itself"),
@@ -211,7 +215,8 @@ def test_a_language_model_of_characters(run: Run) -> None:
          "(score): give one, such as --weight score=1; 0 if it is not to count"),
         (["--lm", "score=lm.arpa", "--weight", "score=1"], "have a score 'score' already; give the "
          "new one another name, as NAME=FILE"),
-        (["--lm", "none.arpa", "--weight", "lm=1"], "none.arpa: cannot be read: No such file"),
+        (["--lm", "none.arpa", "--weight", "lm=1"], "none.arpa: cannot be read: No such file or "
+         "directory; asr lm train makes such a model of a text"),
         (["--tune", "other.jsonl", "--references", "said.jsonl"], "other.jsonl: has the scores "
          "acoustic, n.jsonl has score; both must have the same"),
         (["--scores", "o=n.jsonl", "--scores", "o=other.jsonl", "--weight", "score=1"],
@@ -304,3 +309,10 @@ def test_a_file_whose_name_has_an_equals_sign(run: Run) -> None:
     weights = ["--weight", "score=1", "--weight", "lm=1"]
     assert run("rescore", lists, "--lm", "a=b.arpa", *weights)[0] == 0
     assert run("rescore", lists, "--lm", "lm=a=b.arpa", *weights)[0] == 0
+
+
+def test_the_help_says_that_own_scores_need_a_weight(run: Run) -> None:
+    code, out, _ = run("rescore", "--help")
+    assert code == 0
+    text = " ".join(out.replace("│", "").split())
+    assert "one of the lists' own scores must have a weight" in text

@@ -23,7 +23,7 @@ def test_the_name_says_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read: No such file or directory"):
+    with pytest.raises(DataError, match="No such file or directory; asr lm train makes such"):
         load_lm(tmp_path / "missing")
     with pytest.raises(ModelError, match="is a folder, but no language model; give an ARPA file"):
         load_lm(tmp_path)
