@@ -61,9 +61,7 @@ def test_what_is_missing_or_something_else(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no train_32x32\.mat in it; give the folder"):
         svhn_sets([tmp_path], tmp_path)
     folder(tmp_path / "svhn")
-    with pytest.raises(
-        DataError, match=r"7 of 73257, test has 3 of 26032 images; .* download"
-    ):
+    with pytest.raises(DataError, match=r"7 of 73257, test has 3 of 26032 images; .* download"):
         svhn_sets([tmp_path / "svhn"], tmp_path)
     (tmp_path / "svhn" / TEST).unlink()
     with pytest.raises(DataError, match=r"test_32x32\.mat: no such file; SVHN has train_32x32"):
