@@ -154,9 +154,7 @@ def test_an_incomplete_disc_is_refused(tmp_path: Path) -> None:
         prepare([disc], tmp_path / "out", counts=TINY, **lists)
     for file in (disc / FCJF0).glob("SX37.*"):
         file.unlink()
-    with pytest.raises(
-        DataError, match=r"train has 5 of 6 utterances; .* copy the disc again"
-    ):
+    with pytest.raises(DataError, match=r"train has 5 of 6 utterances; .* copy the disc again"):
         sets(disc, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
