@@ -32,6 +32,7 @@ from asr.lm.neural_model import NeuralModel
 from asr.models.state import load_state
 from asr.recipe import Recipe
 from asr.storage import load_tensors
+from asr.training.plain_task import is_task_bundle
 
 ENCODER, PREDICTION = "pretrain.encoder", "pretrain.prediction"
 HEARING = ("frontend", "encoder")  # what the networks of all recognisers have in common
@@ -123,6 +124,10 @@ def _read_prediction(
         return None
     folder = Path(recipe.pretrain.prediction)
     check_there(PREDICTION, folder)
+    if is_task_bundle(folder):
+        raise ConfigError(
+            f"{PREDICTION}: {shown(folder)}: is the model of a recipe's own task, no language model"
+        )
     if not is_neural_bundle(folder):
         raise ConfigError(
             f"{PREDICTION}: {shown(folder)}: is a speech recogniser, no language model; it may "

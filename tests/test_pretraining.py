@@ -277,6 +277,18 @@ def test_one_kind_where_the_other_is_needed(
     ]
 
 
+def test_a_model_of_another_task_is_no_language_model(
+    trained: Path, encoder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "vae"
+    folder.mkdir()
+    for name in ("task.json", "manifest.json"):
+        (folder / name).touch()
+    assert refused(trained, tmp_path / "run", overrides_of(encoder, folder)) == (
+        f"pretrain.prediction: {folder}: is the model of a recipe's own task, no language model"
+    )
+
+
 def test_no_such_bundle(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message has the command that makes it, or the folder that was meant."""
     for name in ("recipe", "prediction"):

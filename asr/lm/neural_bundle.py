@@ -30,6 +30,7 @@ from asr.version import versions
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "language_model.json"
+TASK = "task.json"  # as `asr.training.plain_task` names what its bundles have
 PARTS = {"model", "recipe", "facts"}
 
 
@@ -106,6 +107,8 @@ def _what_it_is(folder: Path) -> str:
     best = folder / "best"
     if is_neural_bundle(best):
         return f"is the folder of a training; its language model is {shown(best)}"
+    if (folder / TASK).is_file():
+        return "is the model of a recipe's own task, no language model; asr info tells what it is"
     if (folder / WEIGHTS).is_file():
         return "is a speech recogniser, no language model; give an ARPA file or a language model"
     return (

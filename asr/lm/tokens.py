@@ -205,14 +205,16 @@ def _stdin_blocks() -> Iterator[bytes]:
 
 
 def _decoded(lines: bytes, place: str, first: int) -> str:
-    """`lines` as text; those beyond ASCII normalised."""
+    """`lines` as text; those beyond ASCII normalised between their tabs, which may part columns."""
     if lines.isascii():
         return lines.decode("ascii")
     decoded = []
     for number, line in enumerate(lines.split(b"\n"), start=first):
         try:
             decoded.append(
-                line.decode("ascii") if line.isascii() else normalize_text(line.decode())
+                line.decode("ascii")
+                if line.isascii()
+                else "\t".join(map(normalize_text, line.decode().split("\t")))
             )
         except UnicodeDecodeError as error:
             raise DataError(f"{place}{number}: {not_utf8(error)}") from error

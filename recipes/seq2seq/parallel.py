@@ -101,7 +101,7 @@ def parallel_lines(source: Path, target: Path) -> Iterator[tuple[str, str]]:
         if one is None or other is None:
             short, long = (source, target) if one is None else (target, source)
             raise DataError(
-                f"{shown(short)}: ends after {number - 1:,} lines, but {shown(long)} goes on; "
+                f"{shown(short)}: ends after line {number - 1:,}, but {shown(long)} goes on; "
                 "parallel files have as many lines, each the translation of the other's"
             )
         yield one, other

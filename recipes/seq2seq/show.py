@@ -53,14 +53,17 @@ def read_sources(words: Path, translator: Translator, units: Units, case: Case) 
         text = normalize_text(" ".join(columns), case)
         if not text:
             raise DataError(f"{place}: is empty; write a source on each line, or remove it")
-        unknown = translator.unknown(split_text(text, units))
-        if units == "characters" and unknown:
-            raise DataError(
-                f"{place}: '{shown(unknown[0])}' in '{shown(text)}' was not in the training set; "
-                "spell it otherwise, or remove the line"
-            )
+        _check_known(place, text, translator.unknown(split_text(text, units)), units)
         texts.append(text)
     return texts
+
+
+def _check_known(place: str, text: str, unknown: Sequence[str], units: Units) -> None:
+    if units == "characters" and unknown:
+        raise DataError(
+            f"{place}: '{shown(unknown[0])}' in '{shown(text)}' was not in the training set; "
+            "spell it otherwise, or remove the line"
+        )
 
 
 def show_targets(
@@ -84,11 +87,17 @@ def rescore(path: Path, translator: Translator, pairs: Path, units: Units, case:
     (section 3.7 of the paper), which ranks them.
 
     Raises:
-        DataError: not readable, or a line that is neither.
+        DataError: not readable, a line that is neither, or where tokens are characters a letter
+            or a target's symbol that the model never saw.
     """
-    entries = [_nbest_entry(place, columns, case) for place, columns in read_columns(pairs)]
-    sources = [split_text(source, units) for source, _, _ in entries]
-    targets = [target.split(" ") if target else [] for _, target, _ in entries]
+    entries, sources, targets = [], [], []
+    for place, columns in read_columns(pairs):
+        source, target, given = _nbest_entry(place, columns, case)
+        entries.append((source, target, given))
+        sources.append(split_text(source, units))
+        targets.append(target.split(" ") if target else [])
+        unknown = translator.unknown(sources[-1], targets[-1])
+        _check_known(place, f"{source} → {target}", unknown, units)
     log_probs = dict(translator.log_probs(sources, targets))
     lists: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for number, (source, target, given) in enumerate(entries):

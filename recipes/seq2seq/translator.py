@@ -79,10 +79,15 @@ class Translator:
         lines = [self.source_vocabulary.encode(source) for source in sources]
         return self.models[0].encode(*self._padded(lines)).flatten(1).float().cpu()
 
-    def unknown(self, source: Words) -> list[str]:
-        """The words of a source that are not in the vocabulary."""
-        numbers = self.source_vocabulary.encode(source)
-        return [word for word, number in zip(source, numbers, strict=True) if number == UNKNOWN]
+    def unknown(self, source: Words, target: Words = ()) -> list[str]:
+        """The words of a source and a target that are not in the vocabularies."""
+        sides = ((source, self.source_vocabulary), (target, self.target_vocabulary))
+        return [
+            word
+            for words, vocabulary in sides
+            for word, number in zip(words, vocabulary.encode(words), strict=True)
+            if number == UNKNOWN
+        ]
 
     def _padded(self, lines: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         device = next(self.models[0].parameters()).device

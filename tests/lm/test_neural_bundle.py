@@ -122,6 +122,9 @@ def test_other_folders_are_named_for_what_they_are(bundle: Path, tmp_path: Path)
     (tmp_path / "other" / "model.safetensors").touch()
     with pytest.raises(ModelError, match="other: is a speech recogniser, no language model"):
         load_lm(tmp_path / "other")
+    (tmp_path / "other" / "task.json").touch()
+    with pytest.raises(ModelError, match="other: is the model of a recipe's own task, no language"):
+        load_lm(tmp_path / "other")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="empty: is a folder, but no language model; give an ARPA"):
         load_lm(tmp_path / "empty")

@@ -13,7 +13,16 @@ from asr.data.manifest import Utterance, write_manifest
 from asr.data.text import INVISIBLE, WHITESPACE, normalize_text, words
 from asr.errors import DataError
 from asr.lm import blocks, tokens
-from asr.lm.tokens import BEGIN, END, SPECIAL, TokenStream, Unit, read_tokens, split_sentences
+from asr.lm.tokens import (
+    BEGIN,
+    END,
+    SPECIAL,
+    TokenStream,
+    Unit,
+    read_tokens,
+    split_sentences,
+    text_blocks,
+)
 
 TEXT = "ONE TWO\n\nTWO THREE TWO\n"
 
@@ -74,6 +83,13 @@ def test_every_line_is_split_as_by_the_rule(
     assert list(split_sentences([path], unit)) == expected
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 64)
     assert sentences_in(read_tokens([path], unit)) == expected
+
+
+def test_tabs_part_columns_in_any_line(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_text("a b\tc\n\u00a0na\u0131ve  x\te\u0301\n", encoding="utf-8")
+    (block,) = text_blocks([path])
+    assert block.lines() == ["a b\tc", "naıve x\té"]
 
 
 def test_all_kinds_of_texts_are_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

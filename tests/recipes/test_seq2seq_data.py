@@ -131,11 +131,11 @@ def test_parallel_texts(tmp_path: Path) -> None:
     [
         (
             {"train_en": "a\nb\n", "train_fr": "A\n"},
-            r"train\.fr: ends after 1 lines, but .*en goes",
+            r"train\.fr: ends after line 1, but .*en goes",
         ),
         (
             {"train_en": "a\n", "train_fr": "A\nB\n"},
-            r"train\.en: ends after 1 lines, but .*fr goes",
+            r"train\.en: ends after line 1, but .*fr goes",
         ),
         ({"dev_en": "a\n", "dev_fr": "\n"}, r"dev\.fr:1: is empty, and dev must be whole; corr"),
         ({"test_en": "\n", "test_fr": "A\n"}, r"test\.en:1: is empty, and test must be whole"),
@@ -188,6 +188,21 @@ def test_vocabularies_keep_the_most_frequent(tmp_path: Path) -> None:
     other = read_training(TaskData(train=str(file)), READING)
     assert train.fingerprint() != other.fingerprint()
     assert vocabulary_of(Counter({"<unk>": 3, "z": 1}), 0).encode(["<unk>", "z"]) == [UNKNOWN, 2]
+
+
+def test_pairs_with_accents_are_read_as_they_were_prepared(tmp_path: Path) -> None:
+    texts = {"train": ("the cat eats", "le chat a mangé"), "dev": ("na\u00efve", "e\u0301té")}
+    folder = tmp_path / "wmt"
+    for name, (source, target) in {**texts, "test": ("a", "à")}.items():
+        write(folder / f"{name}.en", f"{source}\n")
+        write(folder / f"{name}.fr", f"{target}\n")
+    prepare([folder], tmp_path / "out", variant="wmt14")
+    prepared = find_texts(tmp_path / "out")
+    assert prepared is not None
+    found = {name: list(read_pairs(path)) for name, path in prepared.paths.items()}
+    assert [(pair.source, pair.target) for pair in found["train"]] == [texts["train"]]
+    assert [(pair.source, pair.target) for pair in found["dev"]] == [("naïve", "été")]
+    assert [(pair.source, pair.target) for pair in found["test"]] == [("a", "à")]
 
 
 def test_sources_have_the_case_that_is_asked_for(tmp_path: Path) -> None:

@@ -186,6 +186,22 @@ def test_lists_that_cannot_be_ranked(tmp_path: Path, line: str) -> None:
         task.artifacts(tmp_path / "shown", [])
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("ab\tX Q", r"nbest\.txt:2: 'Q' in 'ab → X Q' was not in the training set; spell it othe"),
+        ("aé\tX", r"nbest\.txt:2: 'é' in 'aé → X' was not in the training set; spell it otherwise"),
+    ],
+)
+def test_lists_with_symbols_that_the_model_never_saw(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    pairs = tmp_path / "nbest.txt"
+    pairs.write_text(f"ab\tX Y\t-3\n{line}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        make_task(tmp_path, pairs=str(pairs)).artifacts(tmp_path / "shown", [])
+
+
 def test_a_set_that_is_not_there_has_no_report(tmp_path: Path) -> None:
     task = make_task(tmp_path, report="test")
     data = TaskData(train=str(tmp_path / "pairs.txt"))
