@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, create_model, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, create_model, field_validator
 
 from asr.config import Config, parse, parse_toml, read_toml
 from asr.data.bundle_tokenizer import BundleTokenizerConfig
@@ -298,8 +298,8 @@ def recipe_of(bundle: Path) -> Path | None:
 
 
 def as_toml(recipe: AnyRecipe) -> str:
-    """A resolved recipe as TOML."""
-    resolved = recipe.model_dump(exclude_none=True)
+    """A resolved recipe as TOML, with every default, also those that run folders leave out."""
+    resolved = _every_value(recipe)
     sections = {key: value for key, value in resolved.items() if isinstance(value, dict)}
     # Before all sections: below one they would be keys of it.
     lines = [f"{key} = {_as_value(resolved[key])}" for key in resolved if key not in sections]
@@ -307,6 +307,19 @@ def as_toml(recipe: AnyRecipe) -> str:
         lines.append(f"\n[{section}]")
         lines += [f"{key} = {_as_value(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
+
+
+def _every_value(config: BaseModel) -> dict[str, Any]:
+    """Of each field that is set; sections that are not used are left out."""
+    every: dict[str, Any] = {}
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            if field.exclude_if is None or not field.exclude_if(value):
+                every[name] = _every_value(value)
+        elif value is not None:
+            every[name] = value
+    return every
 
 
 def _toml_value(text: str) -> Any:

@@ -57,6 +57,15 @@ def test_the_resolved_recipe_reads_back_the_same(path: Path) -> None:
     assert again.model_dump() == recipe.model_dump()
 
 
+def test_every_default_is_printed(folder: Path) -> None:
+    """Those too that are left out where a run notes its recipe."""
+    recipe = load_recipe(folder)
+    assert "l2" not in recipe.model_dump()["training"]
+    printed = parse_toml(as_toml(recipe), "printed")
+    assert (printed["training"]["l2"], printed["training"]["artifacts"]) == (0.0, [])
+    assert printed["encoder"]["leak"] == 0.0
+
+
 def test_defaults(folder: Path) -> None:
     recipe = load_recipe(folder)
     assert recipe.objective.name == "ctc"
