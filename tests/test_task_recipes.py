@@ -8,6 +8,7 @@ import pytest
 
 from asr.cli.main import main
 from asr.errors import ConfigError, ModelError
+from asr.experiment import train_recipe
 from asr.recipe import TaskRecipe, as_toml, load_recipe
 from asr.showing import show_run
 from asr.storage import read_json, write_json
@@ -31,11 +32,12 @@ class Config(Settings):
     slope: float = Field(gt=0)
     noise: float = 0.1
     word: str = "first"
+    size: int = 1
 
 
 class LineTask(PlainTask):
     def __init__(self, config, seed):
-        super().__init__(Line(), num_items=64, batch_size=16, seed=seed)
+        super().__init__(Line(config.size), num_items=64, batch_size=16, seed=seed)
         generator = torch.Generator().manual_seed(seed)
         self.x = torch.randn(64, generator=generator)
         self.y = config.slope * self.x + config.noise * torch.randn(64, generator=generator)
@@ -61,7 +63,7 @@ class LineTask(PlainTask):
 
     def artifacts(self, folder, history):
         folder.mkdir(parents=True, exist_ok=True)
-        slope = self.model.slope.item()
+        slope = self.model.slope.mean().item()
         text = f"{self.word} {slope:.2f} after {len(history)} evaluations"
         (folder / "slope.txt").write_text(text, encoding="utf-8")
 
@@ -75,12 +77,12 @@ from torch import nn
 
 
 class Line(nn.Module):
-    def __init__(self):
+    def __init__(self, size):
         super().__init__()
-        self.slope = nn.Parameter(torch.zeros(()))
+        self.slope = nn.Parameter(torch.zeros(size))
 
     def forward(self, x):
-        return self.slope * x
+        return self.slope.mean() * x
 """
 RECIPE = """
 seed = 1
@@ -116,7 +118,7 @@ def edit(path: Path, old: str, new: str) -> None:
 def test_a_recipe_is_checked_by_the_schema_of_its_task(recipe: Path) -> None:
     resolved = load_recipe(recipe, ["task.noise=0.5"])
     assert isinstance(resolved, TaskRecipe)
-    assert resolved.task.model_dump() == {"slope": 2.0, "noise": 0.5, "word": "first"}
+    assert resolved.task.model_dump() == {"slope": 2.0, "noise": 0.5, "word": "first", "size": 1}
     assert "[task]\nslope = 2.0\nnoise = 0.5\n" in as_toml(resolved)
     with pytest.raises(ConfigError) as raised:
         load_recipe(recipe, ["task.slope=-1.0", "task.nois=1.0", "training.epoch=3"])
@@ -197,20 +199,50 @@ def test_artifacts_are_made_again(recipe: Path, capsys: pytest.CaptureFixture[st
     assert Path("elsewhere/slope.txt").read_text(encoding="utf-8").startswith("second ")
 
 
-def test_artifacts_that_cannot_be_made(recipe: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere: is no run folder of asr train"):
-        show_run(tmp_path / "nowhere")
+def test_what_lay_there_before_is_not_listed(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", str(recipe)]) == 0
     run = Path("exp/line/default")
-    edit(recipe / "model.py", "torch.zeros(())", "torch.zeros((1,))")
+    (run / "artifacts" / "final" / "old.txt").write_text("", encoding="utf-8")
+    capsys.readouterr()
+    assert main(["artifacts", str(run)]) == 0
+    assert capsys.readouterr().out == f"{run / 'artifacts' / 'final' / 'slope.txt'}\n"
+
+
+def test_another_network_is_refused_by_its_setting(recipe: Path) -> None:
+    assert main(["train", str(recipe)]) == 0
+    run = Path("exp/line/default")
+    other = ["task.size=3", "training.epochs=9"]
+    needed = r"^exp/line/default: was trained with task\.size = 1, not 3; give another --out$"
+    with pytest.raises(ConfigError, match=needed):
+        train_recipe(recipe, overrides=other)
+    needed = r"default: was trained with task\.size = 1, not 3; a setting of the .* leave it out$"
+    with pytest.raises(ConfigError, match=needed):
+        show_run(run, overrides=other)
+    edit(recipe / "model.py", "torch.zeros(size)", "torch.zeros((size, 1))")
+    del sys.modules["recipes.line.model"]  # as in another process
+    with pytest.raises(ModelError, match=r"does not fit the model .*; give another --out$"):
+        train_recipe(recipe)
+
+
+def test_artifacts_that_cannot_be_made(recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere: no such folder; asr train makes it"):
+        show_run(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"line: is no run folder of .*json\); name one, such"):
+        show_run(recipe)
+    assert main(["train", str(recipe)]) == 0
+    run = Path("exp/line/default")
+    for part in (run / "best", run / "artifacts" / "final" / "slope.txt", run / "nothing"):
+        with pytest.raises(ConfigError, match=rf"{part}: is .* part of one; name exp/line/default"):
+            show_run(part)
+    edit(recipe / "model.py", "torch.zeros(size)", "torch.zeros((size, 1))")
     del sys.modules["recipes.line.model"]  # as in another process
     with pytest.raises(ModelError, match="best: does not fit the model"):
         show_run(run)
-    edit(recipe / "model.py", "torch.zeros((1,))", "torch.zeros(())")
+    edit(recipe / "model.py", "torch.zeros((size, 1))", "torch.zeros(size)")
     del sys.modules["recipes.line.model"]
     edit(recipe / "task.py", "    def artifacts(", "    def nothing(")
-    (run / "artifacts" / "final" / "slope.txt").unlink()
-    (run / "artifacts" / "final").rmdir()
     with pytest.raises(ConfigError, match="default: its task has nothing to show; try asr"):
         show_run(run)
     (recipe / "recipe.toml").unlink()

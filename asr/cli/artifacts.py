@@ -19,7 +19,6 @@ def artifacts_command(
     """Make the samples and pictures of a training's best model again."""
     from asr.showing import show_run
 
-    folder = show_run(run, overrides=overrides or [], out=out, device=device, say=tell)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in show_run(run, overrides=overrides or [], out=out, device=device, say=tell):
         print(path)
     return 0

@@ -35,6 +35,10 @@ KEEP_LAST = 2
 LATER = frozenset({"noisy"})  # fields of the state that older checkpoints lack: they have defaults
 
 
+class MisfitError(ModelError):
+    """A checkpoint that is intact, with the weights of another network than the model's."""
+
+
 @dataclass(slots=True)
 class TrainingState:
     """Where a training stands, besides the weights and the optimiser.
@@ -126,8 +130,9 @@ def load_latest(
         the state, and a line about every newer checkpoint that was invalid.
 
     Raises:
-        ModelError: there are checkpoints but none is valid, or it does not fit the model or the
-            optimiser, or was made by a newer version.
+        MisfitError: its weights do not fit the model.
+        ModelError: there are checkpoints but none is valid, or it does not fit the optimiser, or
+            was made by a newer version.
     """
     folders = _checkpoints(folder)
     complaints: list[str] = []
@@ -162,7 +167,10 @@ def average_weights(paths: list[Path]) -> dict[str, Tensor]:
 
 
 def _load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-    load_weights(model, folder / "model.safetensors")
+    try:
+        load_weights(model, folder / "model.safetensors")
+    except ModelError as error:  # the folder has been verified
+        raise MisfitError(str(error)) from error
     content = read_json(folder / "state.json")
     kind, now = content["optimizer"]["kind"], type(optimizer).__name__
     if kind != now:

@@ -16,11 +16,12 @@ from typing import Generic, TypeVar
 import torch
 
 from asr.data.loading import load_ahead
-from asr.errors import ConfigError, ResourceError, StoppedError, shown
+from asr.errors import ConfigError, ModelError, ResourceError, StoppedError, shown
 from asr.lock import FolderLock
 from asr.storage import recover_replaced, sweep_temporary
 from asr.training import phase
 from asr.training.checkpoint import (
+    MisfitError,
     TrainingState,
     batch_seed,
     load_latest,
@@ -31,7 +32,14 @@ from asr.training.ledger import Ledger
 from asr.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from asr.training.preflight import check_space, measure_epoch
 from asr.training.progress import Reporter, epoch_text, estimate_text, read_history, status_text
-from asr.training.run import is_finished, mark_finished, note_recipe, unmark_finished
+from asr.training.run import (
+    changed_settings,
+    is_finished,
+    mark_finished,
+    note_recipe,
+    trained_with,
+    unmark_finished,
+)
 from asr.training.selection import Selection
 from asr.training.settings import Settings
 from asr.training.signals import StopSignals
@@ -84,8 +92,9 @@ def train(
         allow_changed: go on although the data or the tokens changed.
 
     Raises:
-        ConfigError: another process trains in the folder, the data or tokens changed, or without
-            dev data nothing can tell when weight noise begins.
+        ConfigError: another process trains in the folder, it has another network by its settings,
+            the data or tokens changed, or without dev data nothing can tell when weight noise
+            begins.
         DataError: too many sequences cannot be used, or none can.
         DivergedError: ten batches in a row had no finite loss or gradient.
         ModelError: no checkpoint is intact, or it does not fit the model.
@@ -143,9 +152,16 @@ class _Training(Generic[BatchT]):
 
     def run(self, allow_changed: bool) -> Outcome:
         lines = self._restore(allow_changed)
-        changed = note_recipe(self.folder, self.settings.recipe, self.settings.seed)
-        lines += [f"changed: {line}" for line in changed]
+        recipe = self.settings.recipe
         finished = phase.is_done(self.config, self.state) and is_finished(self.folder)
+        if finished:  # what is noted stays what the model was trained with
+            lines += [
+                f"not used: {line}; to train with it, give another --out"
+                for line in changed_settings(self.folder, recipe)
+            ]
+        else:
+            changed = note_recipe(self.folder, recipe, self.settings.seed)
+            lines += [f"changed: {line}" for line in changed]
         with Reporter(self.folder, None if finished else self.state) as self.reporter:
             for line in lines:
                 self.reporter.say(line)
@@ -178,7 +194,15 @@ class _Training(Generic[BatchT]):
     def _restore(self, allow_changed: bool) -> list[str]:
         """Load the newest checkpoint, if there is one; lines to show."""
         fresh = self.state.fingerprints
-        loaded = load_latest(self.folder / "checkpoints", self.model, self.optimizer)
+        try:
+            loaded = load_latest(self.folder / "checkpoints", self.model, self.optimizer)
+        except MisfitError as error:
+            had = trained_with(self.folder, self.settings.recipe)
+            if not had:  # the program of the network changed
+                raise ModelError(f"{error}; give another --out") from error
+            raise ConfigError(
+                f"{shown(self.folder)}: was trained with {had}; give another --out"
+            ) from error
         if loaded is None:
             return []
         self.state, complaints = loaded

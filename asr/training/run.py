@@ -1,5 +1,6 @@
 """What stands in a run folder beside the checkpoints: the recipe, the versions, the end mark."""
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 import torch
 
+from asr.errors import shown
 from asr.storage import read_json, write_json
 from asr.version import __version__
 
 FINISHED = "finished.json"
 RECIPE = "recipe.json"
+SIZELESS = ("optimizer", "seed", "training")  # no weight has its shape from these sections
 
 
 def note_recipe(folder: Path, recipe: Mapping[str, Any], seed: int) -> list[str]:
@@ -20,16 +23,15 @@ def note_recipe(folder: Path, recipe: Mapping[str, Any], seed: int) -> list[str]
     Returns:
         `key: old → new` for every setting that changed since the run began.
     """
-    path = folder / RECIPE
-    old = read_json(path)["recipe"] if path.exists() else recipe
+    changed = changed_settings(folder, recipe)
     versions = {
         "asr": __version__,
         "torch": torch.__version__,
         "python": sys.version.split()[0],
         "num_threads": torch.get_num_threads(),
     }
-    write_json(path, {"recipe": dict(recipe), "seed": seed, "versions": versions})
-    return differences(old, recipe)
+    write_json(folder / RECIPE, {"recipe": dict(recipe), "seed": seed, "versions": versions})
+    return changed
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -37,9 +39,26 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, after = _flat(old), _flat(new)
     return [
         f"{key}: {before.get(key, 'not set')} → {after.get(key, 'not set')}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
+        for key in _changed(before, after)
     ]
+
+
+def changed_settings(folder: Path, recipe: Mapping[str, Any]) -> list[str]:
+    """`key: old → new` for every setting that differs from the recipe noted in the run folder."""
+    return differences(_noted(folder, recipe), recipe)
+
+
+def trained_with(folder: Path, recipe: Mapping[str, Any]) -> str:
+    """What may be why the weights of a run folder do not fit a recipe: `key = old, not new`, ….
+
+    Returns:
+        the settings that differ and can give a network its size (those of the data only when no
+        other does); "" when there are none.
+    """
+    before, after = _flat(_noted(folder, recipe)), _flat(recipe)
+    keys = [key for key in _changed(before, after) if key.split(".")[0] not in SIZELESS]
+    keys = [key for key in keys if not key.startswith("data.")] or keys
+    return ", ".join(f"{key} = {_as_text(before, key)}, not {_as_text(after, key)}" for key in keys)
 
 
 def mark_finished(folder: Path, epochs: int, stopped_early: bool) -> None:
@@ -55,6 +74,24 @@ def is_finished(folder: Path) -> bool:
 def unmark_finished(folder: Path) -> None:
     """Take the mark back: the training goes on."""
     (folder / FINISHED).unlink(missing_ok=True)
+
+
+def _noted(folder: Path, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:
+    path = folder / RECIPE
+    return dict(read_json(path)["recipe"]) if path.exists() else otherwise
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return [
+        key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)
+    ]
+
+
+def _as_text(settings: Mapping[str, Any], key: str) -> str:
+    """A setting about as it is typed."""
+    if key not in settings:
+        return "unset"
+    return shown(json.dumps(settings[key], ensure_ascii=False))
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

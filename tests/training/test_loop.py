@@ -233,10 +233,24 @@ def test_changed_data_is_refused_unless_allowed(tmp_path: Path) -> None:
 
 def test_changed_settings_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(ToyTask(), tmp_path, epochs=1, recipe={"a": {"b": 1}})
-    run(ToyTask(), tmp_path, epochs=1, recipe={"a": {"b": 2}, "c": 3})
+    run(ToyTask(), tmp_path, epochs=2, recipe={"a": {"b": 2}, "c": 3})
     shown = capsys.readouterr().err
     assert "changed: a.b: 1 → 2" in shown
     assert "changed: c: not set → 3" in shown
+
+
+def test_settings_that_a_finished_run_does_not_have_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(ToyTask(), tmp_path, epochs=1, recipe={"a": {"b": 1}})
+    for _ in range(2):  # the recipe of the run stays what it was trained with
+        capsys.readouterr()
+        assert run(ToyTask(), tmp_path, epochs=1, recipe={"a": {"b": 2}}).already_finished
+        told = capsys.readouterr().err
+        assert "not used: a.b: 1 → 2; to train with it, give another --out" in told
+        assert "changed:" not in told
+    run(ToyTask(), tmp_path, epochs=1, recipe={"a": {"b": 1}})
+    assert "not used" not in capsys.readouterr().err
 
 
 def test_every_batch_has_the_seed_of_its_place(tmp_path: Path) -> None:

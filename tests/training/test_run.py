@@ -14,6 +14,7 @@ from asr.training.run import (
     is_finished,
     mark_finished,
     note_recipe,
+    trained_with,
     unmark_finished,
 )
 from asr.version import __version__
@@ -47,6 +48,20 @@ def test_differences() -> None:
         "new: not set → x",
     ]
     assert differences(old, old) == []
+
+
+def test_what_gave_the_network_its_size(tmp_path: Path) -> None:
+    old = {"task": {"size": 8, "word": "x"}, "data": {"train": "a"}, "optimizer": {"name": "sgd"}}
+    assert trained_with(tmp_path, old) == "", "nothing is noted"
+    note_recipe(tmp_path, old, seed=3)
+    assert trained_with(tmp_path, old) == ""
+    assert trained_with(tmp_path, {**old, "optimizer": {"name": "adam"}, "seed": 2}) == ""
+    other = {**old, "data": {"train": "b"}}
+    assert trained_with(tmp_path, other) == 'data.train = "a", not "b"'
+    other["task"] = {"size": 16, "deep": True}
+    assert trained_with(tmp_path, other) == (
+        'task.deep = unset, not true, task.size = 8, not 16, task.word = "x", not unset'
+    )
 
 
 def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
