@@ -43,12 +43,13 @@ class ImageSplits:
     test: Images | None
 
 
-def read_image_splits(data: TaskData, *, colour: bool) -> ImageSplits:
+def read_image_splits(data: TaskData, *, colour: bool, fixed: bool = False) -> ImageSplits:
     """The images that a recipe's `[data]` names; dev and test may be left out.
 
     Args:
         data: their files.
         colour: whether they must have colour, or must not.
+        fixed: the model is for no others; else the setting `task.colour` tells which.
 
     Raises:
         ConfigError: no training images are named.
@@ -59,7 +60,11 @@ def read_image_splits(data: TaskData, *, colour: bool) -> ImageSplits:
     train = read_images(Path(data.train))
     if (train.ndim == 4) != colour:
         have, need = ("grey", "colour") if colour else ("colour", "grey")
-        raise DataError(f"{shown(data.train)}: has {have} images; this model is for {need} ones")
+        other = "false" if colour else "true"
+        advice = "name such ones in data.train" if fixed else f"set task.colour = {other}"
+        raise DataError(
+            f"{shown(data.train)}: has {have} images; this model is for {need} ones, {advice}"
+        )
 
     def read_other(path: str) -> Images | None:
         images = read_images(Path(path)) if path else None
@@ -120,7 +125,8 @@ class ImageTask(PlainTask):
     def describe(self) -> list[str]:
         """How many images, of what size."""
         named = {"train": self._splits.train, "dev": self._splits.dev, "test": self._splits.test}
-        how = "drawn black or white" if self._binarise else "grey levels"
+        as_they_are = "grey levels" if self._splits.train.ndim == 3 else "intensities as they are"
+        how = "drawn black or white" if self._binarise else as_they_are
         return [
             f"{name}: {len(images):,} images of {_size(images)}, {how}"
             for name, images in named.items()

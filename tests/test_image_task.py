@@ -154,9 +154,11 @@ def test_images_are_read_and_compared(tmp_path: Path) -> None:
     assert read_image_splits(TaskData(train=paths["colour"]), colour=True).train.shape[3] == 3
     with pytest.raises(ConfigError, match=r"data\.train: is empty; name the training images"):
         read_image_splits(TaskData(), colour=False)
-    with pytest.raises(DataError, match=r"colour\.npz: has colour images; this model is for grey"):
+    with pytest.raises(DataError, match=r"colour\.npz: .* for grey ones, set task\.colour = true$"):
         read_image_splits(TaskData(train=paths["colour"]), colour=False)
-    with pytest.raises(DataError, match=r"grey\.npz: has grey images; this model is for colour"):
+    with pytest.raises(
+        DataError, match=r"grey\.npz: .* for colour ones, set task\.colour = false$"
+    ):
         read_image_splits(TaskData(train=paths["grey"]), colour=True)
     mixed = TaskData(train=paths["grey"], dev=paths["small"])
     with pytest.raises(DataError, match=r"small\.npz: images of 5 x 6, but .* has images of 6 x 6"):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asr.config import Config as Settings
 from asr.image_task import BOUND, History, ImageTask, read_image_splits
-from asr.pictures import as_pixels, grid, plot_curves, write_png
+from asr.pictures import Picture, as_pixels, enlarged, grid, plot_curves, write_png
 from asr.training.plain_task import TaskData
 
 from .model import VariationalAutoencoder
@@ -18,6 +18,7 @@ from .model import VariationalAutoencoder
 COLUMNS = 10
 SHOWN = 20  # images that are reconstructed
 SAMPLES = 100
+CELL = 64  # how wide an image is shown at most, in pixels
 
 
 class Config(Settings):
@@ -35,7 +36,7 @@ def build(config: Config, data: TaskData, seed: int) -> ImageTask:
     Raises:
         DataError: images that cannot be used.
     """
-    splits = read_image_splits(data, colour=False)
+    splits = read_image_splits(data, colour=False, fixed=True)
     height, width = splits.train.shape[1:]
     model = VariationalAutoencoder(
         (height, width), hidden_size=config.hidden_size, latent_size=config.latent_size
@@ -66,6 +67,12 @@ def in_turn(above: Tensor, below: Tensor) -> NDArray[np.float32]:
     return images
 
 
+def shown_large(images: NDArray[np.float32]) -> Picture:
+    """A grid of images (N, H, W), every pixel several times, as long as they fit `CELL`."""
+    factor = max(1, CELL // max(images.shape[1:]))
+    return grid(np.stack([enlarged(image, factor) for image in as_pixels(images)]), COLUMNS)
+
+
 @torch.no_grad()
 def draw_pictures(
     task: ImageTask, model: VariationalAutoencoder, folder: Path, history: History, seed: int
@@ -74,9 +81,9 @@ def draw_pictures(
     device = next(model.parameters()).device
     originals = task.sample_of("dev", SHOWN)
     rebuilt = model.reconstruct(originals.to(device)).cpu()
-    write_png(folder / "reconstructions.png", grid(as_pixels(in_turn(originals, rebuilt)), COLUMNS))
+    write_png(folder / "reconstructions.png", shown_large(in_turn(originals, rebuilt)))
     samples = model.sample(SAMPLES, torch.Generator().manual_seed(seed)).cpu()
-    write_png(folder / "samples.png", grid(as_pixels(samples.numpy()), COLUMNS))
+    write_png(folder / "samples.png", shown_large(samples.numpy()))
     if history:
         epochs = [record["epoch"] for record in history]
         curves = {

@@ -64,7 +64,7 @@ def test_a_task_is_built_for_its_images(tmp_path: Path) -> None:
     task = build(Config(colour=True, maps=2, dense_size=8, top_size=2), data, 1)
     assert isinstance(task.model, HierarchicalVAE)
     assert (task.model.size, task.model.channels, task.model.num_latents) == (16, 3, 5)
-    assert task.describe() == ["train: 4 images of 16 x 16 x 3, grey levels"]
+    assert task.describe() == ["train: 4 images of 16 x 16 x 3, intensities as they are"]
     with pytest.raises(DataError, match=r"colour\.npz: has colour images; this model is for grey"):
         build(Config(), data, 1)
 

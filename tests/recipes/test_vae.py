@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from asr.cli.main import main
-from asr.data.images import read_images
+from asr.data.images import read_images, write_images
+from asr.errors import DataError
+from asr.training.plain_task import TaskData
 from recipes.vae.model import (
     VariationalAutoencoder,
     kl_to_standard_normal,
@@ -19,6 +21,7 @@ from recipes.vae.model import (
     reparameterized,
 )
 from recipes.vae.prepare import prepare
+from recipes.vae.task import Config, build, shown_large
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "vae"
 
@@ -143,7 +146,20 @@ def test_the_toy_from_nothing_to_pictures(
             "samples.png",
         }
     with Image.open(folder / "samples.png") as picture:
-        assert picture.size == (10 * 12 + 9 * 2, 10 * 12 + 9 * 2)
+        assert picture.size == (10 * 60 + 9 * 2, 10 * 60 + 9 * 2), "five times as large"
+
+
+def test_images_in_colour_are_for_other_models(tmp_path: Path) -> None:
+    write_images(tmp_path / "colour.npz", np.zeros((2, 6, 6, 3), np.uint8))
+    data = TaskData(train=str(tmp_path / "colour.npz"))
+    advice = r"colour\.npz: has colour .* for grey ones, name such ones in data\.train$"
+    with pytest.raises(DataError, match=advice):
+        build(Config(), data, 1)
+
+
+def test_large_images_are_shown_as_they_are() -> None:
+    assert shown_large(np.zeros((3, 70, 40), np.float32)).shape == (70, 3 * 40 + 2 * 2)
+    assert shown_large(np.ones((1, 28, 20), np.float32)).shape == (56, 40)
 
 
 @pytest.mark.data
