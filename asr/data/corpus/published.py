@@ -74,6 +74,8 @@ def fetch(archive: Archive, folder: Path) -> None:
 def find_corpus(folders: Sequence[Path], mark: str) -> Path:
     """The folder that holds `mark`: one of `folders`, or at most two levels below one.
 
+    For recipes that download the corpus where nobody says where it is.
+
     Args:
         folders: where somebody says that the corpus is.
         mark: a file or folder, relative, by which the corpus is known.
@@ -87,7 +89,10 @@ def find_corpus(folders: Sequence[Path], mark: str) -> Path:
             if found:
                 return found[0].parents[len(Path(mark).parts) - 1]
     places = ", ".join(map(shown, folders))
-    raise DataError(f"{places}: no {mark} in it; give the folder of the unpacked corpus")
+    raise DataError(
+        f"{places}: no {mark} in it; give the folder of the unpacked corpus, or leave out --corpus "
+        "to download it"
+    )
 
 
 def check_counts(

@@ -60,7 +60,11 @@ def test_a_corpus_is_known_by_its_mark(tmp_path: Path, below: str) -> None:
 
 def test_a_corpus_that_is_elsewhere(tmp_path: Path) -> None:
     write(tmp_path / "a" / "b" / "c" / "etc" / "list", "x")
-    with pytest.raises(DataError, match=f"{tmp_path}, /elsewhere: no etc/list in it; give the fol"):
+    expected = (
+        f"{tmp_path}, /elsewhere: no etc/list in it; give the folder of the unpacked corpus, or "
+        "leave out --corpus to download it"
+    )
+    with pytest.raises(DataError, match=expected):
         find_corpus([tmp_path, Path("/elsewhere")], "etc/list")
 
 
