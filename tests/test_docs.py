@@ -69,9 +69,22 @@ def test_links_lead_somewhere() -> None:
                 assert (page.parent / link).exists(), f"{page}: {link}"
 
 
+def test_pictures_of_recipes_are_shown_and_small() -> None:
+    for folder in (DOCS / "recipes").glob("*/images"):
+        shown = set(
+            re.findall(r"\]\(images/([^)]+)", (folder.parent / "README.md").read_text("utf-8"))
+        )
+        assert {file.name for file in folder.iterdir()} == shown
+        assert sum(file.stat().st_size for file in folder.iterdir()) < 200_000
+
+
 def test_the_documents_speak_of_the_project_alone() -> None:
     forbidden = re.compile(r"(?<![\w.])/(home|root|tmp|mnt|work)\b")  # paths of one machine
-    for page in [*DOCS.glob("*.md"), *(DOCS / "docs").rglob("*.md")]:
+    folders = (DOCS / "docs", DOCS / "recipes")
+    for page in [
+        *DOCS.glob("*.md"),
+        *(page for folder in folders for page in folder.rglob("*.md")),
+    ]:
         assert not forbidden.search(page.read_text(encoding="utf-8")), page
 
 
