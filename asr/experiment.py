@@ -22,9 +22,10 @@ from asr.recipe import (
     recipe_file,
     run_folder,
 )
-from asr.training.loop import Outcome, train
+from asr.training.loop import train
 from asr.training.phase import NO_DEV
 from asr.training.settings import Settings
+from asr.training.task import Outcome
 from asr.version import versions
 
 PROGRAM = "prepare.py"

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 import torch
 
 from asr.data.loading import load_ahead
-from asr.errors import ConfigError, ModelError, ResourceError, StoppedError, shown
+from asr.errors import ConfigError, ResourceError, StoppedError, shown
 from asr.lock import FolderLock
 from asr.storage import recover_replaced, sweep_temporary
 from asr.training import phase
@@ -33,38 +33,21 @@ from asr.training.optimizer import build_optimizer, learning_rate, set_learning_
 from asr.training.preflight import check_space, measure_epoch
 from asr.training.progress import Reporter, epoch_text, estimate_text, read_history, status_text
 from asr.training.run import (
-    changed_settings,
+    check_unchanged,
     is_finished,
     mark_finished,
-    note_recipe,
-    trained_with,
+    misfit,
+    told_changes,
     unmark_finished,
 )
 from asr.training.selection import Selection
 from asr.training.settings import Settings
 from asr.training.signals import StopSignals
 from asr.training.step import Part, Stepper, StepResult
-from asr.training.task import BatchPlan, Evaluation, Skipped, Task
+from asr.training.task import BatchPlan, Outcome, Skipped, Task
 
 ARTIFACTS = "artifacts"  # in a run folder
 RECENT = 50  # updates in the loss that the bar shows
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a training ended.
-
-    Attributes:
-        bundle: the folder of the finished model.
-        dev: its scores on the dev data; None without such data or when nothing had to be done.
-        test: its scores on the test data, likewise.
-        already_finished: nothing had to be done.
-    """
-
-    bundle: Path
-    dev: Evaluation | None
-    test: Evaluation | None
-    already_finished: bool = False
 
 
 BatchT = TypeVar("BatchT")
@@ -152,16 +135,9 @@ class _Training(Generic[BatchT]):
 
     def run(self, allow_changed: bool) -> Outcome:
         lines = self._restore(allow_changed)
-        recipe = self.settings.recipe
+        recipe, seed = self.settings.recipe, self.settings.seed
         finished = phase.is_done(self.config, self.state) and is_finished(self.folder)
-        if finished:  # what is noted stays what the model was trained with
-            lines += [
-                f"not used: {line}; to train with it, give another --out"
-                for line in changed_settings(self.folder, recipe)
-            ]
-        else:
-            changed = note_recipe(self.folder, recipe, self.settings.seed)
-            lines += [f"changed: {line}" for line in changed]
+        lines += told_changes(self.folder, recipe, seed, finished=finished)
         with Reporter(self.folder, None if finished else self.state) as self.reporter:
             for line in lines:
                 self.reporter.say(line)
@@ -197,21 +173,12 @@ class _Training(Generic[BatchT]):
         try:
             loaded = load_latest(self.folder / "checkpoints", self.model, self.optimizer)
         except MisfitError as error:
-            had = trained_with(self.folder, self.settings.recipe)
-            if not had:  # the program of the network changed
-                raise ModelError(f"{error}; give another --out") from error
-            raise ConfigError(
-                f"{shown(self.folder)}: was trained with {had}; give another --out"
-            ) from error
+            raise misfit(self.folder, self.settings.recipe, error) from error
         if loaded is None:
             return []
         self.state, complaints = loaded
-        changed = [name for name in fresh if self.state.fingerprints.get(name) != fresh[name]]
-        if changed and not allow_changed:
-            raise ConfigError(
-                f"{shown(self.folder)}: the {' and the '.join(changed)} changed since this "
-                "training began; choose another --out, or add --allow-changed to go on"
-            )
+        if not allow_changed:
+            check_unchanged(self.folder, self.state.fingerprints, fresh)
         self.state.fingerprints = fresh
         if self.state.scaler:
             self.stepper.scaler.load_state_dict(self.state.scaler)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from asr.errors import shown
+from asr.errors import AsrError, ConfigError, ModelError, shown
 from asr.storage import read_json, write_json
 from asr.version import __version__
 
@@ -59,6 +59,38 @@ def trained_with(folder: Path, recipe: Mapping[str, Any]) -> str:
     keys = [key for key in _changed(before, after) if key.split(".")[0] not in SIZELESS]
     keys = [key for key in keys if not key.startswith("data.")] or keys
     return ", ".join(f"{key} = {_as_text(before, key)}, not {_as_text(after, key)}" for key in keys)
+
+
+def told_changes(
+    folder: Path, recipe: Mapping[str, Any], seed: int, *, finished: bool
+) -> list[str]:
+    """Note the recipe, unless the training is finished; a line for every setting that changed."""
+    if finished:  # what is noted stays what the model was trained with
+        changed = changed_settings(folder, recipe)
+        return [f"not used: {line}; to train with it, give another --out" for line in changed]
+    return [f"changed: {line}" for line in note_recipe(folder, recipe, seed)]
+
+
+def check_unchanged(folder: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Return when a training goes on with the data and the tokens that it began with.
+
+    Raises:
+        ConfigError: what changed.
+    """
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        raise ConfigError(
+            f"{shown(folder)}: the {' and the '.join(changed)} changed since this training began; "
+            "choose another --out, or add --allow-changed to go on"
+        )
+
+
+def misfit(folder: Path, recipe: Mapping[str, Any], error: ModelError) -> AsrError:
+    """What to raise when the weights of a run folder are of another network than the recipe's."""
+    had = trained_with(folder, recipe)
+    if not had:  # the program of the network changed
+        return ModelError(f"{error}; give another --out")
+    return ConfigError(f"{shown(folder)}: was trained with {had}; give another --out")
 
 
 def mark_finished(folder: Path, epochs: int, stopped_early: bool) -> None:

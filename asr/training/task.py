@@ -56,6 +56,23 @@ BatchT = TypeVar("BatchT")
 Advance = Callable[[int, int], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        bundle: the folder of the finished model.
+        dev: its scores on the dev data; None without such data or when nothing had to be done.
+        test: its scores on the test data, likewise.
+        already_finished: nothing had to be done.
+    """
+
+    bundle: Path
+    dev: Evaluation | None
+    test: Evaluation | None
+    already_finished: bool = False
+
+
 class Task(Protocol[BatchT]):
     """A model with its data and its loss.
 

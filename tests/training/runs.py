@@ -12,9 +12,10 @@ from torch import Tensor
 
 from asr.storage import load_tensors, read_json, verify_folder
 from asr.training.checkpoint import save_checkpoint
-from asr.training.loop import Outcome, train
+from asr.training.loop import train
 from asr.training.optimizer import AdamWConfig, AnyOptimizerConfig
 from asr.training.settings import Settings, TrainingConfig
+from asr.training.task import Outcome
 from tests.training.toy import ToyBatch, ToyTask
 
 MEASURED = 4  # batches before the first step of each run
