@@ -126,6 +126,34 @@ def _tanh(x):
 
 
 @triton.jit
+def _block(first_row, UNITS: tl.constexpr, ROWS: tl.constexpr):
+    """What a program does: its direction, its cells, and its utterances."""
+    units = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
+    rows = first_row + tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    return tl.program_id(2), units, rows
+
+
+@triton.jit
+def _peepholes(peepholes, direction, units, SIZE: tl.constexpr):
+    """Of the input, forget and output gate: (1, UNITS) each."""
+    own = peepholes + direction * 3 * SIZE + units
+    i = tl.load(own, units < SIZE, 0.0)[None, :]
+    f = tl.load(own + SIZE, units < SIZE, 0.0)[None, :]
+    o = tl.load(own + 2 * SIZE, units < SIZE, 0.0)[None, :]
+    return i, f, o
+
+
+@triton.jit
+def _gates(at, inside, SIZE: tl.constexpr):
+    """What is stored of the four gates of a step: (ROWS, UNITS) each."""
+    i = tl.load(at, inside, 0.0)
+    f = tl.load(at + SIZE, inside, 0.0)
+    g = tl.load(at + 2 * SIZE, inside, 0.0)
+    o = tl.load(at + 3 * SIZE, inside, 0.0)
+    return i, f, g, o
+
+
+@triton.jit
 def _halves(pair):
     first, second = pair.split()
     return first + second
@@ -149,16 +177,11 @@ def _forward(
     ROWS: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    direction = tl.program_id(2)
-    units = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
-    rows = first_row + tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    direction, units, rows = _block(first_row, UNITS, ROWS)
     inside = (rows < batch)[:, None] & (units < SIZE)[None, :]
     own = rows[:, None] * SIZE + units[None, :]  # of (B, H)
     of_gates = rows[:, None] * 4 * SIZE + units[None, :]  # of (B, 4H)
-    peep = peepholes + direction * 3 * SIZE + units
-    peep_i = tl.load(peep, units < SIZE, 0.0)[None, :]
-    peep_f = tl.load(peep + SIZE, units < SIZE, 0.0)[None, :]
-    peep_o = tl.load(peep + 2 * SIZE, units < SIZE, 0.0)[None, :]
+    peep_i, peep_f, peep_o = _peepholes(peepholes, direction, units, SIZE)
     terms = tl.arange(0, DEPTH)
     # One product makes all gates: column 4 u + g is gate g of the cell u.
     columns = tl.arange(0, 4 * UNITS)
@@ -173,10 +196,7 @@ def _forward(
     for t in range(first, last):
         frame = (direction * num_frames + t).to(tl.int64) * batch
         at = gates + frame * 4 * SIZE + of_gates
-        i = tl.load(at, inside, 0.0)
-        f = tl.load(at + SIZE, inside, 0.0)
-        g = tl.load(at + 2 * SIZE, inside, 0.0)
-        o = tl.load(at + 3 * SIZE, inside, 0.0)
+        i, f, g, o = _gates(at, inside, SIZE)
         if t > 0:
             sums = tl.full((ROWS, 4 * UNITS), 0.0, tl.float32)
             previous = hidden + (frame - batch) * SIZE + rows[:, None] * SIZE + terms[None, :]
@@ -228,16 +248,11 @@ def _backward(
     DEPTH: tl.constexpr,
 ):
     """Steps from the end: `first` and `last` count from there."""
-    direction = tl.program_id(2)
-    units = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
-    rows = first_row + tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    direction, units, rows = _block(first_row, UNITS, ROWS)
     inside = (rows < batch)[:, None] & (units < SIZE)[None, :]
-    own = rows[:, None] * SIZE + units[None, :]
-    of_gates = rows[:, None] * 4 * SIZE + units[None, :]
-    peep = peepholes + direction * 3 * SIZE + units
-    peep_i = tl.load(peep, units < SIZE, 0.0)[None, :]
-    peep_f = tl.load(peep + SIZE, units < SIZE, 0.0)[None, :]
-    peep_o = tl.load(peep + 2 * SIZE, units < SIZE, 0.0)[None, :]
+    own = rows[:, None] * SIZE + units[None, :]  # of (B, H)
+    of_gates = rows[:, None] * 4 * SIZE + units[None, :]  # of (B, 4H)
+    peep_i, peep_f, peep_o = _peepholes(peepholes, direction, units, SIZE)
     # The product in four parts, by the gate: the fourth of it that each warp does.
     gate = tl.arange(0, 4)[:, None, None]
     terms = tl.arange(0, DEPTH)
@@ -266,10 +281,7 @@ def _backward(
             lower, upper = tl.permute(tl.reshape(parts, (2, 2, ROWS, UNITS)), (2, 3, 0, 1)).split()
             d_hidden += _halves(lower + upper)
         at = gates + frame * 4 * SIZE + of_gates
-        i = tl.load(at, inside, 0.0)
-        f = tl.load(at + SIZE, inside, 0.0)
-        g = tl.load(at + 2 * SIZE, inside, 0.0)
-        o = tl.load(at + 3 * SIZE, inside, 0.0)
+        i, f, g, o = _gates(at, inside, SIZE)
         squashed = _tanh(tl.load(cells + frame * SIZE + own, inside, 0.0))
         previous = tl.load(cells + (frame - batch) * SIZE + own, inside & (t > 0), 0.0)
         d_o = d_hidden * squashed * o * (1 - o)
