@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.data.corpus.published import Archive, check_counts, fetch, find_corpus
+from asr.data.corpus.prepared_images import published_sets
+from asr.data.corpus.published import Archive, fetch, find_corpus
 from asr.data.images import Images
 from asr.errors import DataError, shown
 
@@ -55,8 +56,7 @@ def cifar_sets(
     folder = find_corpus(folders, TRAIN[0])
     train = np.concatenate([read_cifar(folder / name) for name in TRAIN])
     test = read_cifar(folder / TEST)
-    check_counts(folder, {"train": len(train), "test": len(test)}, counts, what="images")
-    return {"train": train[:-dev_images], "dev": train[-dev_images:], "test": test}
+    return published_sets(folder, train, test, counts, dev_images=dev_images)
 
 
 def read_cifar(path: Path) -> Images:

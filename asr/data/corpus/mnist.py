@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from asr.data.corpus.download import download
-from asr.data.corpus.published import check_counts
+from asr.data.corpus.prepared_images import published_sets
 from asr.data.images import Images, read_idx
 from asr.errors import DataError, shown
 
@@ -48,8 +48,7 @@ def mnist_sets(
     """
     folders = list(corpus) or [_fetched(out / "corpus", url, md5)]
     train, test = (_read(folders, name) for name in MD5)
-    check_counts(folders[0], {"train": len(train), "test": len(test)}, counts, what="images")
-    return {"train": train[:-dev_images], "dev": train[-dev_images:], "test": test}
+    return published_sets(folders[0], train, test, counts, dev_images=dev_images)
 
 
 def _fetched(folder: Path, url: str, md5: Mapping[str, str]) -> Path:

@@ -18,6 +18,7 @@ from asr.data.corpus.prepared import (
     read_marker,
 )
 from asr.data.corpus.prepared_texts import PreparedTexts, find_texts
+from asr.data.corpus.published import check_counts
 from asr.data.images import Images, write_images
 from asr.errors import shown
 from asr.storage import write_json
@@ -54,6 +55,19 @@ class PreparedImages:
         ]
         absent = [f"no {name} set: {reason}" for name, reason in self.absent.items()]
         return [*sets, *absent, *self.notes]
+
+
+def published_sets(
+    corpus: Path, train: Images, test: Images, counts: Mapping[str, int], *, dev_images: int
+) -> dict[str, Images]:
+    """The sets of a corpus that is published in two: dev is the end of the training images.
+
+    Raises:
+        DataError: there are not as many images as `counts` says.
+    """
+    found = {"train": len(train), "test": len(test)}
+    check_counts(corpus, found, counts, what="images")
+    return {"train": train[:-dev_images], "dev": train[-dev_images:], "test": test}
 
 
 def write_image_sets(

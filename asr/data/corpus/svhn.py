@@ -14,7 +14,8 @@ from types import ModuleType
 import numpy as np
 
 from asr.data.corpus.download import download
-from asr.data.corpus.published import check_counts, find_corpus
+from asr.data.corpus.prepared_images import published_sets
+from asr.data.corpus.published import find_corpus
 from asr.data.images import Images
 from asr.errors import ConfigError, DataError, shown
 
@@ -58,8 +59,7 @@ def svhn_sets(
     folders = list(corpus) or [_fetched(out / "corpus", url, md5)]
     folder = find_corpus(folders, TRAIN)
     train, test = read_svhn(folder / TRAIN), read_svhn(folder / TEST)
-    check_counts(folder, {"train": len(train), "test": len(test)}, counts, what="images")
-    return {"train": train[:-dev_images], "dev": train[-dev_images:], "test": test}
+    return published_sets(folder, train, test, counts, dev_images=dev_images)
 
 
 def read_svhn(path: Path) -> Images:
